@@ -2,9 +2,8 @@
 
 mod support;
 
-use lopper_engine::layer::Linear;
+use lopper_engine::Device;
 use lopper_engine::plan::{Parts, Plan, PlanOptions};
-use lopper_engine::{Device, Graph, Layer, Param, Tensor};
 use lopper_kernels::cpu::{Cpu, Isa};
 use support::blocks::inverted_residuals;
 use support::{Random, error, evaluate};
@@ -47,32 +46,4 @@ fn inverted_residual_blocks_stay_in_lanes() {
         assert!(direct.steps().iter().all(|step| !step.kernel.starts_with("row_lanes")));
         assert!(error(&result, &evaluate(&graph, &images)) < 2e-5);
     }
-}
-
-/// A linear layer multiplies each of its few nonzero weights by a vector of the batch. The plan still computes what the
-/// reference does, and the same bits for any number of threads.
-#[test]
-fn sparse_linear_layers_of_many_rows_compute_in_lanes() {
-    let (n, inputs, outputs, mut random) = (16, 600, 130, Random(21));
-    let mut weight = Param::new(random.tensor(&[outputs, inputs]));
-    let mask = Tensor::from_fn(&[outputs, inputs], |_| f32::from(random.chance(8)));
-    weight.set_mask(Some(mask)).unwrap();
-    let bias = Some(Param::new(random.tensor(&[outputs])));
-    let mut graph = Graph::new(6);
-    let flat = graph.push("flat", Layer::Flatten, &[0]).unwrap();
-    graph.push("fc", Layer::Linear(Linear { weight, bias }), &[flat]).unwrap();
-    graph.info.input = [10, 10, 6];
-    let images = random.tensor(&[n, 10, 10, 6]);
-    let planned = |threads: usize| {
-        let device = Device::open("cpu", Some(threads)).unwrap();
-        let mut plan = Plan::new(&graph, [n, 10, 10, 6], &device).unwrap();
-        let result = plan.run(images.data()).unwrap().to_vec();
-        (plan.steps().last().unwrap().clone(), result)
-    };
-    let (step, result) = planned(1);
-    assert!(step.kernel.starts_with("row_lanes"), "{}: {:?}", step.kernel, step.why);
-    assert!(step.why.as_ref().is_some_and(|why| why.contains("row lanes 0.")), "{:?}", step.why);
-    assert!(8 * step.products < step.macs, "{} of {}", step.products, step.macs);
-    assert!(error(&result, &evaluate(&graph, &images)) < 2e-5);
-    assert_eq!(result, planned(3).1);
 }

@@ -84,9 +84,8 @@ fn packed_kernels_allocate_nothing_in_a_steady_state() {
         allocations(&cpu, || cpu::linear_forward_packed(&cpu, &g, &x, packed, &Epilogue::default(), &mut y))
     };
     assert_eq!(run(&packed), 0, "linear");
-    let w: Vec<f32> = (0..).zip(&w).map(|(i, w)| if i % 3 == 0 { 0.0 } else { *w }).collect();
     let pattern = Pattern::of(&w, [g.outputs, 1, g.inputs]);
-    for layout in [LinearLayout::Bits, LinearLayout::Lists, LinearLayout::RowLanes] {
+    for layout in [LinearLayout::Bits, LinearLayout::Lists] {
         let packed = PackedLinear::laid_out(&cpu, &g, &w, &pattern, Dtype::F32, layout);
         assert_eq!(run(&packed), 0, "{}", packed.kernel());
     }

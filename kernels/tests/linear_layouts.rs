@@ -11,8 +11,7 @@ use lopper_kernels::shapes::Linear;
 use proptest::prelude::*;
 use support::{CPUS, Random, assert_bounded, finish, magnitude, wide};
 
-const LAYOUTS: [LinearLayout; 4] =
-    [LinearLayout::Panels, LinearLayout::Bits, LinearLayout::Lists, LinearLayout::RowLanes];
+const LAYOUTS: [LinearLayout; 3] = [LinearLayout::Panels, LinearLayout::Bits, LinearLayout::Lists];
 const DTYPES: [Dtype; 2] = [Dtype::F32, Dtype::Bf16];
 
 /// Which weights of a layer are zero.
@@ -75,7 +74,7 @@ proptest! {
     /// Integers are exact with every epilogue.
     #[test]
     fn layouts_are_exact_on_integers(
-        n in 1..=35usize, inputs in 1..=200usize, outputs in 1..=150usize, zeros in zeros(), seed: u64,
+        n in 1..=9usize, inputs in 1..=200usize, outputs in 1..=150usize, zeros in zeros(), seed: u64,
     ) {
         let (g, mut random) = (Linear { n, inputs, outputs }, Random(seed));
         let (x, mut w) = (random.integers(n * inputs), random.integers(outputs * inputs));
@@ -97,7 +96,7 @@ proptest! {
     /// Reals stay within the bound of a direct sum, and each row has the same bits in any batch.
     #[test]
     fn layouts_stay_within_the_bound(
-        n in 1..=35usize, inputs in 1..=200usize, outputs in 1..=150usize, zeros in zeros(), seed: u64,
+        n in 1..=9usize, inputs in 1..=200usize, outputs in 1..=150usize, zeros in zeros(), seed: u64,
     ) {
         let (g, mut random) = (Linear { n, inputs, outputs }, Random(seed));
         let (x, mut w) = (random.reals(n * inputs), rounded(&random.reals(outputs * inputs)));
@@ -114,8 +113,7 @@ proptest! {
             let y = forward(cpu, &g, &x, &packed, &Epilogue::default());
             assert_bounded(packed.kernel(), 2.0, inputs, &y, &want, &sums);
             let alone = forward(cpu, &Linear { n: 1, ..g }, &x[(n - 1) * inputs..], &packed, &Epilogue::default());
-            // Tiles of panels divide the reduction by how many rows they have.
-            if !packed.kernel().starts_with("gemm") {
+            if layout != LinearLayout::Panels {
                 prop_assert_eq!(&alone[..], &y[(n - 1) * outputs..], "{}", packed.kernel());
             }
         }
@@ -124,7 +122,7 @@ proptest! {
     /// A packed weight takes the bytes that its footprint states, whichever layout is chosen.
     #[test]
     fn a_footprint_is_never_too_small(
-        n in 1..=35usize, inputs in 1..=200usize, outputs in 1..=150usize, zeros in zeros(), seed: u64,
+        n in 1..=9usize, inputs in 1..=200usize, outputs in 1..=150usize, zeros in zeros(), seed: u64,
     ) {
         let (g, mut random) = (Linear { n, inputs, outputs }, Random(seed));
         let mut w = random.reals(outputs * inputs);

@@ -53,9 +53,6 @@ fn matrix_products() {
     });
 }
 
-const LAYOUTS: [LinearLayout; 4] =
-    [LinearLayout::Panels, LinearLayout::Bits, LinearLayout::Lists, LinearLayout::RowLanes];
-
 #[test]
 fn linear_layers() {
     run("linear_layers", 50, |draw| {
@@ -70,7 +67,7 @@ fn linear_layers() {
         // Weights that are exact in bf16.
         let mut w: Buffer = w.iter().map(|&w| bf16::from_f32(w).to_f32()).collect();
         let live = if draw.one_in(2) { draw.flags(g.outputs) } else { vec![true; g.outputs] };
-        let layout = draw.pick(&LAYOUTS);
+        let layout = draw.pick(&[LinearLayout::Panels, LinearLayout::Bits, LinearLayout::Lists]);
         let eighths = draw.between(0..=8);
         for weight in w.iter_mut() {
             if draw.between(1..=8) <= eighths {

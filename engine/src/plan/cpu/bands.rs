@@ -9,8 +9,7 @@
 //!
 //! The expansion of an inverted residual block is the largest value of its network, and has one reader, as has the output of
 //! a ResNet's first layer. In bands, such a value stays in the cache of the core although that of an image does not. The rows
-//! that two bands share are moved, so that nothing is computed twice; the bits are those of whole images. In row lanes, a band is some
-//! rows of each plane.
+//! that two bands share are moved, so that nothing is computed twice; the bits are those of whole images.
 
 use super::call::{Call, Values};
 use super::kernel::Kernel;
@@ -19,9 +18,8 @@ use crate::autograd::ops::Pooling;
 use crate::graph::pool::{PoolGeometry, PoolKind};
 use crate::plan::work::Plain;
 use lopper_kernels::cpu::{
-    Cpu, Epilogue, ImageLayout, ImageLayouts, LaneImages, PackedConv2d, conv2d_depthwise_lane_rows,
-    conv2d_depthwise_rows, conv2d_forward_between, conv2d_forward_packed, conv2d_forward_rows,
-    max_pool2d_forward,
+    Cpu, Epilogue, ImageLayouts, PackedConv2d, conv2d_depthwise_rows, conv2d_forward_packed,
+    conv2d_forward_rows, max_pool2d_forward,
 };
 use lopper_kernels::shapes::{Conv2d, Pool2d};
 use std::ops::Range;
@@ -42,16 +40,13 @@ impl Bands {
     /// The bands of `first` and `second`, the only reader of its output, if that is large and both compute some rows at a
     /// time.
     pub fn of(first: &Call, second: &Call) -> Option<Self> {
-        let (writer, reader) = (first.rows_of_outputs()?, second.reader()?);
+        let (_, reader) = (first.rows_of_outputs()?, second.reader()?);
         let ([n, h, w, c], [kernel, stride]) = reader.geometry();
-        if n * h * w * c <= LARGE || writer.around.y != reader.layout() {
+        if n * h * w * c <= LARGE {
             return None;
         }
         let read = (BAND / (w * c)).max(kernel);
-        let rows = (read - kernel) / stride + 1;
-        // Whole tiles, if rows are computed together.
-        let together = writer.w.rows_of_lanes().map_or(1, |rows| rows.div_ceil(stride));
-        Some(Self((rows / together).max(1) * together))
+        Some(Self((read - kernel) / stride + 1))
     }
 
     /// The rows of outputs of a band.
@@ -70,9 +65,7 @@ impl Bands {
     ) {
         let writer = first.rows_of_outputs().expect("the first call computes rows");
         let reader = second.reader().expect("the second call reads rows");
-        let (([n, h, ..], [kernel, stride]), height) = (reader.geometry(), reader.height());
-        let lanes = reader.lanes(((self.0 - 1) * stride + kernel).min(h));
-        let lanes = lanes.as_ref();
+        let ([n, ..], height) = (reader.geometry().0, reader.height());
         for image in 0..n {
             let mut present = 0..0;
             for start in (0..height).step_by(self.0) {
@@ -80,11 +73,11 @@ impl Bands {
                 let read = reader.rows_read(rows.clone());
                 time(0, &mut || {
                     let (values, mid) = Values::around(images, arena, &first.output);
-                    writer.fill(cpu, image, first.input(&values), [&present, &read], (mid, lanes));
+                    writer.fill(cpu, image, first.input(&values), [&present, &read], mid);
                 });
                 time(1, &mut || {
                     let (values, y) = Values::around(images, arena, &second.output);
-                    reader.run(cpu, (image, rows.clone()), (second.input(&values), &read, lanes), y);
+                    reader.run(cpu, (image, rows.clone()), (second.input(&values), &read), y);
                 });
                 present = read;
             }
@@ -97,30 +90,18 @@ struct Writer<'a> {
     g: &'a Conv2d,
     w: &'a PackedConv2d,
     epilogue: Epilogue<'a>,
-    around: &'a ImageLayouts,
 }
 
 impl Writer<'_> {
-    /// Fills `mid`, which has the layout `lanes` if that is given, with the rows `read` of an image: moves those that are
-    /// `present` from the last band, and computes the others.
-    fn fill(
-        &self,
-        cpu: &Cpu,
-        image: usize,
-        x: &[f32],
-        [present, read]: [&Range<usize>; 2],
-        (mid, lanes): (&mut [f32], Option<&LaneImages>),
-    ) {
+    /// Fills `mid` with the rows `read` of an image: moves those that are `present` from the last band, and computes the
+    /// others.
+    fn fill(&self, cpu: &Cpu, image: usize, x: &[f32], [present, read]: [&Range<usize>; 2], mid: &mut [f32]) {
         let (g, row) = (self.g, self.g.ow() * self.g.o);
-        let from = read.start.clamp(present.start, present.end) - present.start;
-        let kept = present.end.min(read.end).saturating_sub(from + present.start);
+        let from = read.start.clamp(present.start, present.end);
+        let kept = present.end.min(read.end).saturating_sub(from);
+        let at = (from - present.start) * row;
+        mid.copy_within(at..at + kept * row, 0);
         let new = read.start + kept..read.end;
-        if let Some(images) = lanes {
-            let mid = &mut mid[..images.len(g.o)];
-            images.move_to_start(from..from + kept, mid);
-            return self.fill_lanes(cpu, (image, x), new, (&images.rows(kept..read.len()), mid));
-        }
-        mid.copy_within(from * row..(from + kept) * row, 0);
         if new.is_empty() {
             return;
         }
@@ -134,40 +115,11 @@ impl Writer<'_> {
         let x = &x[new.start * g.w * g.c..][..band.x_len()];
         conv2d_forward_packed(cpu, &band, x, self.w, &self.epilogue, y);
     }
-
-    /// Computes the rows `new` of an image, from as many rows of pixels or of lanes.
-    fn fill_lanes(
-        &self,
-        cpu: &Cpu,
-        (image, x): (usize, &[f32]),
-        new: Range<usize>,
-        (images, mid): (&LaneImages, &mut [f32]),
-    ) {
-        if new.is_empty() {
-            return;
-        }
-        let g = self.g;
-        let band = Conv2d { n: 1, h: new.len(), ..*g };
-        let (x, layout) = match self.around.x {
-            ImageLayout::ChannelsLast => {
-                (&x[(image * g.h + new.start) * g.w * g.c..][..band.x_len()], ImageLayout::ChannelsLast)
-            }
-            ImageLayout::RowLanes(images) => {
-                let one = images.of_images(1);
-                let len = one.len(g.c);
-                (&x[image * len..][..len], ImageLayout::RowLanes(one.rows(new)))
-            }
-        };
-        let layouts = ImageLayouts { x: layout, y: ImageLayout::RowLanes(*images), ..*self.around };
-        conv2d_forward_between(cpu, &band, &layouts, x, self.w, &self.epilogue, mid);
-    }
 }
 
 /// A call that computes some rows from those of its input.
 enum Reader<'a> {
     Depthwise(Writer<'a>),
-    /// Between these images in row lanes.
-    DepthwiseLanes(Writer<'a>, [LaneImages; 2]),
     MaxPool(&'a Pool2d),
 }
 
@@ -175,33 +127,15 @@ impl Reader<'_> {
     /// The shape of the input, and the height and the step of windows.
     fn geometry(&self) -> ([usize; 4], [usize; 2]) {
         match self {
-            Self::Depthwise(Writer { g, .. }) | Self::DepthwiseLanes(Writer { g, .. }, _) => {
-                (g.x_shape(), [g.kh, g.stride[0]])
-            }
+            Self::Depthwise(Writer { g, .. }) => (g.x_shape(), [g.kh, g.stride[0]]),
             Self::MaxPool(g) => ([g.n, g.h, g.w, g.c], [g.kernel[0], g.stride[0]]),
-        }
-    }
-
-    /// The layout of the input.
-    fn layout(&self) -> ImageLayout {
-        match self {
-            Self::DepthwiseLanes(_, [from, _]) => ImageLayout::RowLanes(*from),
-            Self::Depthwise(_) | Self::MaxPool(_) => ImageLayout::ChannelsLast,
-        }
-    }
-
-    /// The layout of `rows` rows of an image of the input, if it is in lanes.
-    fn lanes(&self, rows: usize) -> Option<LaneImages> {
-        match self {
-            Self::DepthwiseLanes(_, [from, _]) => Some(from.of_images(1).of_height(rows)),
-            Self::Depthwise(_) | Self::MaxPool(_) => None,
         }
     }
 
     /// The height of the output.
     fn height(&self) -> usize {
         match self {
-            Self::Depthwise(Writer { g, .. }) | Self::DepthwiseLanes(Writer { g, .. }, _) => g.oh(),
+            Self::Depthwise(Writer { g, .. }) => g.oh(),
             Self::MaxPool(g) => g.oh(),
         }
     }
@@ -209,9 +143,7 @@ impl Reader<'_> {
     /// The rows of the input that the output rows `rows` read.
     fn rows_read(&self, rows: Range<usize>) -> Range<usize> {
         match self {
-            Self::Depthwise(Writer { g, .. }) | Self::DepthwiseLanes(Writer { g, .. }, _) => {
-                g.rows_read(rows)
-            }
+            Self::Depthwise(Writer { g, .. }) => g.rows_read(rows),
             Self::MaxPool(g) => {
                 let first = (rows.start * g.stride[0]).saturating_sub(g.padding[0]);
                 first..(rows.end - 1) * g.stride[0] + g.kernel[0] - g.padding[0]
@@ -219,24 +151,16 @@ impl Reader<'_> {
         }
     }
 
-    /// Computes the output rows `rows` of an image from those that they read, which are the start of `x`, or of each of its
-    /// planes in `lanes`.
+    /// Computes the output rows `rows` of an image from those that they read, which are the start of `x`.
     fn run(
         &self,
         cpu: &Cpu,
         (image, rows): (usize, Range<usize>),
-        (x, read, lanes): (&[f32], &Range<usize>, Option<&LaneImages>),
+        (x, read): (&[f32], &Range<usize>),
         y: &mut [f32],
     ) {
         match self {
-            Self::DepthwiseLanes(Writer { g, w, epilogue, .. }, [_, to]) => {
-                let (from, one) = (lanes.expect("the input is in lanes"), to.of_images(1));
-                let len = one.len(g.c);
-                let y = (&mut y[image * len..][..len], &one.rows(rows.clone()));
-                let x = (&x[..from.len(g.c)], &from.rows(0..read.len()), read.start);
-                conv2d_depthwise_lane_rows(cpu, &Conv2d { n: 1, ..**g }, rows, x, w, epilogue, y);
-            }
-            Self::Depthwise(Writer { g, w, epilogue, .. }) => {
+            Self::Depthwise(Writer { g, w, epilogue }) => {
                 let row = g.ow() * g.o;
                 let y = &mut y[(image * g.oh() + rows.start) * row..][..rows.len() * row];
                 let x = (&x[..read.len() * g.w * g.c], read.start);
@@ -263,14 +187,13 @@ fn pool_of(pooling: &Pooling) -> Option<&Pool2d> {
 }
 
 impl Call {
-    /// The convolution that the call computes, if it adds no residual and an image is contiguous in its input and its output.
+    /// The convolution that the call computes, if its images are channels-last and it adds no residual.
     fn convolution(&self) -> Option<Writer<'_>> {
         match &self.kernel {
-            Kernel::Conv2d(g, w, bias, around) if !self.adds() => {
+            Kernel::Conv2d(g, w, bias, around) if *around == ImageLayouts::default() && !self.adds() => {
                 let bias = bias.as_ref().map(Tensor::data);
                 let epilogue = Epilogue { bias, residual: None, activation: self.activation() };
-                let divides = around.x.part(1).is_some() && around.y.part(1).is_some();
-                divides.then_some(Writer { g, w: w.as_ref(), epilogue, around })
+                Some(Writer { g, w: w.as_ref(), epilogue })
             }
             _ => None,
         }
@@ -282,14 +205,7 @@ impl Call {
         let Conv2d { kh, kw, stride, groups, padding, extra_padding, .. } = *writer.g;
         let pixels = [kh, kw, stride[0], stride[1], groups] == [1; 5];
         let pixels = pixels && padding == [0; 2] && extra_padding == [0; 2];
-        let some = match [writer.around.x, writer.around.y] {
-            [ImageLayout::ChannelsLast, ImageLayout::ChannelsLast] => {
-                pixels || writer.w.computes_output_rows()
-            }
-            [_, ImageLayout::RowLanes(_)] => pixels,
-            [_, ImageLayout::ChannelsLast] => false,
-        };
-        some.then_some(writer)
+        (pixels || writer.w.computes_output_rows()).then_some(writer)
     }
 
     /// The call, if it computes some rows from those of its input.
@@ -298,14 +214,6 @@ impl Call {
             return pool_of(pooling).map(Reader::MaxPool);
         }
         let writer = self.convolution()?;
-        match [writer.around.x, writer.around.y] {
-            [ImageLayout::ChannelsLast, ImageLayout::ChannelsLast] => {
-                writer.w.computes_rows(writer.g).then_some(Reader::Depthwise(writer))
-            }
-            [ImageLayout::RowLanes(from), ImageLayout::RowLanes(to)] if writer.g.is_depthwise() => {
-                Some(Reader::DepthwiseLanes(writer, [from, to]))
-            }
-            _ => None,
-        }
+        writer.w.computes_rows(writer.g).then_some(Reader::Depthwise(writer))
     }
 }

@@ -175,7 +175,7 @@ fn linear_units(cpu: &Cpu, g: &shapes::Linear, w: &PackedLinear) -> f64 {
     // Panels leave out rows of zeros, which cycles do not know.
     let live = match w.choice().layout {
         LinearLayout::Panels => w.products(g) as f64 / g.macs().max(1) as f64,
-        LinearLayout::Bits | LinearLayout::Lists | LinearLayout::RowLanes => 1.0,
+        LinearLayout::Bits | LinearLayout::Lists => 1.0,
     };
     dense * live.min(1.0) * cycles(w.choice()) / cycles(&whole)
 }

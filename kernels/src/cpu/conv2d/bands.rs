@@ -7,7 +7,6 @@ use super::packed::PackedConv2d;
 use super::winograd::Line;
 use crate::cpu::Cpu;
 use crate::cpu::device::shared::Shared;
-use crate::cpu::lanes::{LaneImages, depthwise};
 use crate::shapes::Conv2d;
 use std::ops::Range;
 
@@ -20,15 +19,6 @@ impl PackedConv2d {
     /// Whether [`conv2d_forward_rows`] computes some rows of the output at a time.
     pub fn computes_output_rows(&self) -> bool {
         matches!(self.layout, Layout::Line(_)) && self.gather.is_none() && self.scatter.is_none()
-    }
-
-    /// The number of rows that row lanes compute together, if these are the weights' layout. Bands of a multiple of it have
-    /// no rows to spare.
-    pub fn rows_of_lanes(&self) -> Option<usize> {
-        match &self.layout {
-            Layout::RowLanes(lanes) => Some(lanes.rows()),
-            _ => None,
-        }
     }
 }
 
@@ -73,23 +63,4 @@ pub fn conv2d_depthwise_rows(
     epilogue.check(g.o, y.len());
     let (zeros, w) = (&w.zeros, &w.data);
     DepthwiseRows { g, x, first, zeros, w, epilogue }.run(cpu, rows, y);
-}
-
-/// Depthwise convolution of a band of an image in row lanes: computes the output rows `rows` of `g`, which has one image, from
-/// the rows that they read ([`Conv2d::rows_read`]). The images of `x` begin with image row `first`, and those of `y` with the
-/// first of `rows`; their lanes are related by [`conv2d_lanes_after`](super::conv2d_lanes_after). The residual of the epilogue is
-/// none. The bits are those of the whole image.
-pub fn conv2d_depthwise_lane_rows(
-    cpu: &Cpu,
-    g: &Conv2d,
-    rows: Range<usize>,
-    x: (&[f32], &LaneImages, usize),
-    w: &PackedConv2d,
-    epilogue: &Epilogue,
-    y: (&mut [f32], &LaneImages),
-) {
-    w.check_geometry(g);
-    assert!(matches!(w.layout, Layout::Depthwise) && g.n == 1, "a depthwise convolution of one image");
-    assert!(epilogue.residual.is_none(), "a band has no residual");
-    depthwise::run_rows(cpu, g, rows, x, &w.data, epilogue, y);
 }

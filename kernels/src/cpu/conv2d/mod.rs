@@ -36,7 +36,7 @@ mod windows;
 mod winograd;
 
 pub use algorithm::{Algorithm, Packing, Weights};
-pub use bands::{conv2d_depthwise_lane_rows, conv2d_depthwise_rows, conv2d_forward_rows};
+pub use bands::{conv2d_depthwise_rows, conv2d_forward_rows};
 pub use choice::Choice;
 pub use dense_time::DenseTime;
 pub use epilogue::Epilogue;

@@ -305,7 +305,7 @@ pub fn conv2d_lanes_after(g: &Conv2d, x: &LaneImages) -> Option<LaneImages> {
 }
 
 /// Convolution like [`conv2d_forward_packed`] of images, and with a residual, in `layouts`. Input and output are
-/// channels-last or as [`conv2d_lane_images`] returns for `g`, or bands of such images, and a residual may be as either output. Input and output
+/// channels-last or as [`conv2d_lane_images`] returns for `g`, and a residual may be as either output. Input and output
 /// may also be in lanes that [`conv2d_lanes_after`] relates, and a residual as the output.
 pub fn conv2d_forward_between(
     cpu: &Cpu,
@@ -332,10 +332,7 @@ pub fn conv2d_forward_between(
     };
     let [read, written] = lanes.images(g);
     for (layout, possible) in [(layouts.x, read), (layouts.residual, written), (layouts.y, written)] {
-        let fits = match layout {
-            ImageLayout::ChannelsLast => true,
-            ImageLayout::RowLanes(images) => possible == Some(images.whole()),
-        };
+        let fits = layout == ImageLayout::ChannelsLast || possible.map(ImageLayout::RowLanes) == Some(layout);
         assert!(fits, "the convolution can read and write the layouts");
     }
     let lens = [layouts.x.len(g.x_shape()), layouts.y.len(g.y_shape())];

@@ -14,7 +14,7 @@
 //! Each row is loaded once for three rows of outputs. A sum adds its taps in the order of the channels-last kernel, so
 //! that both give the same bits. With stride 2, every second row is the middle of one row of outputs, and the others end one and
 //! begin the next; of a row of sums, every second lane is stored: sums that nothing stores take less time than moving
-//! pixels would. A band of rows has the bits of the whole image.
+//! pixels would.
 
 use super::images::LaneImages;
 use crate::cpu::Cpu;
@@ -23,7 +23,6 @@ use crate::cpu::simd::activate::activate;
 use crate::cpu::simd::{Kernel, Simd};
 use crate::shapes::Conv2d;
 use rayon::prelude::*;
-use std::ops::Range;
 
 /// The number of floats of the planes of a task.
 const TASK: usize = 1 << 13;
@@ -39,9 +38,7 @@ pub(in crate::cpu) fn lanes_after(g: &Conv2d, x: &LaneImages) -> Option<LaneImag
     match g.stride {
         [1, 1] => Some(*x),
         // Half a vector of outputs for each vector of a row; narrow images would move to other groups.
-        [2, 2] if x.linked => {
-            Some(LaneImages { width, vectors: width.div_ceil(x.lanes), ..x.of_height(height) })
-        }
+        [2, 2] if x.linked => Some(LaneImages { height, width, vectors: width.div_ceil(x.lanes), ..*x }),
         _ => None,
     }
 }
@@ -57,31 +54,7 @@ pub(in crate::cpu) fn run(
     epilogue: &Epilogue,
     y: &mut [f32],
 ) {
-    assert!(lanes_after(g, images[0]).as_ref() == Some(images[1]), "one geometry");
-    run_rows(cpu, g, 0..g.oh(), (x, images[0], 0), w, epilogue, (y, images[1]));
-}
-
-/// Computes the output rows `rows` of `g` from the rows that they read. The first of the input's images begin with row `first`
-/// of those of `g`, and those of the output with the first of `rows`; otherwise like [`run`].
-pub(in crate::cpu) fn run_rows(
-    cpu: &Cpu,
-    g: &Conv2d,
-    rows: Range<usize>,
-    (x, from_images, first): (&[f32], &LaneImages, usize),
-    w: &[f32],
-    epilogue: &Epilogue,
-    (y, to_images): (&mut [f32], &LaneImages),
-) {
-    let images = [from_images, to_images];
-    let (read, seen) = (g.rows_read(rows.clone()), first..first + from_images.height);
-    let whole = lanes_after(g, &from_images.of_height(g.h));
-    assert!(whole == Some(to_images.of_height(g.oh())) && w.len() >= 9 * g.c, "one geometry");
-    assert!(!rows.is_empty() && rows.end <= g.oh(), "rows of the output");
-    assert!(rows.len() == to_images.height, "the output has these rows");
-    assert!(
-        read.is_empty() || (seen.start <= read.start && read.end <= seen.end),
-        "the input has these rows"
-    );
+    assert!(lanes_after(g, images[0]).as_ref() == Some(images[1]) && w.len() >= 9 * g.c, "one geometry");
     let [from, to] = images.map(LaneImages::plane);
     let lens = images.map(|images| images.len(g.c));
     assert_eq!([x.len(), y.len()], lens, "input and output have the length of their layout");
@@ -97,8 +70,7 @@ pub(in crate::cpu) fn run_rows(
                 let residual = epilogue.residual.map(|residual| &residual[index * to..(index + 1) * to]);
                 let end = End { bias, residual, epilogue };
                 let x = &x[index * from..(index + 1) * from];
-                let (height, stride, rows) = (g.h, g.stride[0], rows.clone());
-                cpu.dispatch(Plane { images, height, first, rows, stride, x, weights: &weights, end, y });
+                cpu.dispatch(Plane { images, stride: g.stride[0], x, weights: &weights, end, y });
             }
         });
     });
@@ -115,10 +87,6 @@ struct End<'a> {
 struct Plane<'a> {
     /// The lanes of the input and of the output.
     images: [&'a LaneImages; 2],
-    /// The rows of an image, the first of them that the input has, and those that are computed.
-    height: usize,
-    first: usize,
-    rows: Range<usize>,
     stride: usize,
     x: &'a [f32],
     weights: &'a [f32; 9],
@@ -143,10 +111,9 @@ impl Kernel for Plane<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let LaneImages { vectors, linked, lanes, .. } = *self.images[0];
+        let LaneImages { height, vectors, linked, lanes, .. } = *self.images[0];
         let (row, written) = (vectors * S::LANES, self.images[1].row());
-        assert!(lanes == S::LANES && self.x.len() == self.images[0].plane());
-        let (start, stride) = (self.rows.start, self.stride);
+        assert!(lanes == S::LANES && self.x.len() == height * row);
         // The lanes of a vector that are stored, and their number.
         let (stored, count) = ((u32::MAX / 3) >> (u32::BITS as usize - S::LANES), S::LANES / self.stride);
         let mut weights = [[s.zero(); 3]; 3];
@@ -159,11 +126,11 @@ impl Kernel for Plane<'_> {
             let [has_before, has_after] = self.neighbors(vector).map(|bits| s.set(bits));
             // The sums of the output rows before and at the input row, which lack their last rows of taps.
             let [mut above, mut here] = [s.zero(); 2];
-            for r in start * stride..(self.rows.end - 1) * stride + 3 {
+            for r in 0..height + 2 {
                 // Rows 0 and `height + 1` are padding.
                 let mut pixels = [s.zero(); 3];
-                if (1..=self.height).contains(&r) {
-                    let x = &self.x[(self.images[0].first + r - 1 - self.first) * row..][..row];
+                if (1..=height).contains(&r) {
+                    let x = &self.x[(r - 1) * row..][..row];
                     let v = s.get(&x[vector * S::LANES..]);
                     let (mut before, mut after) = (s.zero(), s.zero());
                     if linked && vector > 0 {
@@ -174,23 +141,23 @@ impl Kernel for Plane<'_> {
                     }
                     pixels = [s.shift_up(before, v, has_before), v, s.shift_down(v, after, has_after)];
                 }
-                if stride > 1 && r % 2 == 1 {
+                if self.stride > 1 && r % 2 == 1 {
                     // With stride 2, every second row is the middle one of one output row.
                     above = add(s, here, &pixels, &weights[1]);
                     continue;
                 }
                 let mut sum = add(s, above, &pixels, &weights[2]);
-                if stride == 1 {
+                if self.stride == 1 {
                     above = add(s, here, &pixels, &weights[1]);
                 }
                 here = add(s, s.zero(), &pixels, &weights[0]);
-                if r < start * stride + 2 {
+                if r < 2 {
                     continue;
                 }
-                if stride > 1 {
+                if self.stride > 1 {
                     sum = s.compress(sum, stored);
                 }
-                let at = (self.images[1].first + (r - 2) / stride - start) * written + vector * count;
+                let at = (r - 2) / self.stride * written + vector * count;
                 if let Some(bias) = bias {
                     sum = s.add(sum, bias);
                 }

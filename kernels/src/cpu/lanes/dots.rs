@@ -13,8 +13,8 @@
 //! The gradient stays in registers for a whole list, so that a multiply-add takes one load, as in the forward kernel.
 //! The horizontal sums of 16 entries are one transpose, about five operations an entry.
 
-use super::entries::{Entry, GROUP, Group};
 use super::lists::HEADER;
+use super::tile::Entry;
 use crate::cpu::Cpu;
 use crate::cpu::simd::{Kernel, MAX_LANES, Simd};
 
@@ -59,9 +59,9 @@ pub(super) unsafe fn add_dots(cpu: &Cpu, vectors: usize, tile: &mut Tile) {
 /// All filters of a tile. Only [`add_dots`] makes one, whose caller guarantees that the tile is valid.
 struct Filters<'a, 'b, const N: usize>(&'a mut Tile<'b>);
 
-/// The rest of the lists, the pixels of the entry before them, and the next entry's sum.
+/// The next entry, the pixels of the one before it, and the next entry's sum.
 struct Walk {
-    list: *const u32,
+    entry: *const Entry<1>,
     x: *const f32,
     sum: *mut f32,
 }
@@ -73,13 +73,13 @@ impl<const N: usize> Kernel for Filters<'_, '_, N> {
     fn run<S: Simd>(self, s: S) {
         let Self(tile) = self;
         let [up, down] = tile.enterable.map(|bits| s.set(bits));
-        let mut walk = Walk { list: tile.lists.as_ptr(), x: tile.x, sum: tile.sums.as_mut_ptr() };
+        let mut walk = Walk { entry: tile.lists.as_ptr().cast(), x: tile.x, sum: tile.sums.as_mut_ptr() };
         for filter in 0..tile.filters {
             // SAFETY: three lengths precede a team's lists, whose entries have sums and lead to `N` vectors of pixels;
             // `dy` has `N` vectors for each filter.
             unsafe {
-                let [before, after, same] = walk.list.cast::<[u32; HEADER]>().read();
-                walk.list = walk.list.add(HEADER);
+                let [before, after, same] = walk.entry.cast::<[u32; HEADER]>().read();
+                walk.entry = walk.entry.cast::<u32>().add(HEADER).cast();
                 walk.x = tile.x;
                 let dy = tile.dy.add(filter * tile.step);
                 let mut d = [s.zero(); N];
@@ -105,17 +105,16 @@ impl<const N: usize> Kernel for Filters<'_, '_, N> {
 /// Adds the dot products of `d` with the pixels of a list of `count` entries.
 ///
 /// # Safety
-/// `walk` is followed by a list of `count` entries, and by as many sums. The entries' steps lead to `N` readable vectors each.
+/// `walk` is followed by `count` entries and sums, whose steps lead to `N` readable vectors each.
 #[inline(always)]
 unsafe fn add_list<S: Simd, const N: usize>(s: S, d: &[S::F; N], count: u32, walk: &mut Walk) {
     let mut left = count as usize;
     // SAFETY: guaranteed by the caller: each pass reads as many entries and adds to as many sums as it takes off `left`.
-    // Vectors of sums have whole groups.
     unsafe {
         while left >= S::LANES {
             let mut rows = [s.zero(); MAX_LANES];
-            for first in (0..S::LANES).step_by(GROUP) {
-                dots_of_group(s, d, walk, &mut rows[first..first + GROUP]);
+            for row in &mut rows[..S::LANES] {
+                *row = dot(s, d, walk);
             }
             let sums = s.add(s.load(walk.sum), sum_of_rows(s, rows));
             s.store(walk.sum, sums);
@@ -124,14 +123,8 @@ unsafe fn add_list<S: Simd, const N: usize>(s: S, d: &[S::F; N], count: u32, wal
         }
         if left > 0 {
             let mut rows = [s.zero(); MAX_LANES];
-            let whole = left / GROUP * GROUP;
-            for first in (0..whole).step_by(GROUP) {
-                dots_of_group(s, d, walk, &mut rows[first..first + GROUP]);
-            }
-            for row in &mut rows[whole..left] {
-                let entry = walk.list.cast::<Entry<1>>();
-                *row = dot(s, d, (*entry).step, walk);
-                walk.list = entry.add(1).cast();
+            for row in &mut rows[..left] {
+                *row = dot(s, d, walk);
             }
             let sums = s.add(s.load_partial(walk.sum, left), sum_of_rows(s, rows));
             s.store_partial(walk.sum, sums, left);
@@ -140,31 +133,16 @@ unsafe fn add_list<S: Simd, const N: usize>(s: S, d: &[S::F; N], count: u32, wal
     }
 }
 
-/// Writes the products of `d` with the pixels of each entry of the next group to `rows`, summed over the vectors.
+/// The products of `d` with the pixels of the next entry, summed over the vectors.
 ///
 /// # Safety
-/// `walk` is followed by a group, whose steps lead to `N` readable vectors each.
+/// `walk` is followed by an entry, whose step leads to `N` readable vectors.
 #[inline(always)]
-unsafe fn dots_of_group<S: Simd, const N: usize>(s: S, d: &[S::F; N], walk: &mut Walk, rows: &mut [S::F]) {
-    let group = walk.list.cast::<Group<1>>();
+unsafe fn dot<S: Simd, const N: usize>(s: S, d: &[S::F; N], walk: &mut Walk) -> S::F {
     // SAFETY: guaranteed by the caller.
     unsafe {
-        for (row, &step) in rows.iter_mut().zip(&(*group).steps) {
-            *row = dot(s, d, step, walk);
-        }
-        walk.list = group.add(1).cast();
-    }
-}
-
-/// The products of `d` with the pixels of an entry, `step` bytes from those of the last one, summed over the vectors.
-///
-/// # Safety
-/// The step leads to `N` readable vectors.
-#[inline(always)]
-unsafe fn dot<S: Simd, const N: usize>(s: S, d: &[S::F; N], step: i32, walk: &mut Walk) -> S::F {
-    walk.x = walk.x.wrapping_byte_offset(step as isize);
-    // SAFETY: guaranteed by the caller.
-    unsafe {
+        walk.x = walk.x.wrapping_byte_offset((*walk.entry).step as isize);
+        walk.entry = walk.entry.add(1);
         let mut sum = s.mul(d[0], s.load(walk.x));
         for (i, &d) in d.iter().enumerate().skip(1) {
             sum = s.fma(d, s.load(walk.x.add(i * S::LANES)), sum);

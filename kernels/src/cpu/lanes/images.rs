@@ -6,19 +6,12 @@
 //!
 //! A convolution that reads such images copies the rows of its band instead of transposing pixels, and one that writes
 //! them stores its sums as they are. Lanes without a pixel have any value.
-//!
-//! A *band* of such images is an image of its own, some of the rows of each plane ([`LaneImages::rows`]).
-
-use std::ops::Range;
 
 /// The layout of images in row lanes, whatever their number of channels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LaneImages {
     pub(super) images: usize,
     pub(super) height: usize,
-    /// The rows of a plane in memory, and the first of them that is a row of the images.
-    pub(super) stored: usize,
-    pub(super) first: usize,
     pub(super) width: usize,
     /// Floats per vector.
     pub(super) lanes: usize,
@@ -44,31 +37,6 @@ impl LaneImages {
         Self { images, ..*self }
     }
 
-    /// The same layout of images of `height` rows.
-    pub fn of_height(&self, height: usize) -> Self {
-        Self { height, stored: height, first: 0, ..*self }
-    }
-
-    /// These rows of the images, in the same memory.
-    pub fn rows(&self, rows: Range<usize>) -> Self {
-        assert!(rows.end <= self.height, "the images have these rows");
-        Self { height: rows.len(), first: self.first + rows.start, ..*self }
-    }
-
-    /// The layout of images that are not a band of others.
-    pub(in crate::cpu) fn whole(&self) -> Self {
-        self.of_height(self.height)
-    }
-
-    /// Moves these rows of each plane of `values` to its start.
-    pub fn move_to_start(&self, rows: Range<usize>, values: &mut [f32]) {
-        assert!(rows.end <= self.stored, "planes have these rows");
-        let row = self.row();
-        for plane in values.chunks_exact_mut(self.plane()) {
-            plane.copy_within(rows.start * row..rows.end * row, 0);
-        }
-    }
-
     /// Whether these are `n` images of size `[h, w]`.
     pub(super) fn holds(&self, [n, h, w]: [usize; 3]) -> bool {
         [self.images, self.height, self.width] == [n, h, w]
@@ -91,9 +59,9 @@ impl LaneImages {
         self.vectors * self.lanes
     }
 
-    /// Floats per channel of a group in memory.
+    /// Floats per channel of a group.
     pub(in crate::cpu) fn plane(&self) -> usize {
-        self.stored * self.row()
+        self.height * self.row()
     }
 }
 

@@ -10,12 +10,10 @@
 //! ```
 //!
 //! A step leads from the pixels of one weight to those of the next, in bytes. It is added to a pointer, which serves
-//! all vectors of the tile. The lists are words of 32 bits, after a table of where each team starts; [`entries`](super::entries)
-//! has their order within a list.
+//! all vectors of the tile. The lists are words of 32 bits, after a table of where each team starts.
 
-use super::entries;
 use super::shape::Shape;
-use super::taps::{Side, Tap, Taps};
+use super::taps::{Side, Taps};
 use crate::cpu::Cpu;
 use crate::cpu::device::shared::Shared;
 use crate::pattern::{Pattern, Structure};
@@ -148,8 +146,7 @@ impl Lists {
         cpu.run(|| {
             // First, how long each team's lists are, from which follows where they start.
             table.par_iter_mut().enumerate().with_min_len(16).for_each(|(part, len)| {
-                let count: usize = self.counts(pattern, bands.0, part).iter().sum();
-                *len = (HEADER + count * self.entry()) as u32;
+                *len = (HEADER + self.count(pattern, bands.0, part) * self.entry()) as u32;
             });
             let mut start = 0;
             for entry in &mut *table {
@@ -173,17 +170,14 @@ impl Lists {
         (block * self.block..end).step_by(32).map(move |first| (first, 32.min(end - first)))
     }
 
-    /// The number of entries of each list of a team in a block; `part` is the index of its lists.
-    fn counts(&self, pattern: &Pattern, taps: &Taps, part: usize) -> [usize; 3] {
+    /// The number of entries of a team in a block; `part` is the index of its lists.
+    fn count(&self, pattern: &Pattern, taps: &Taps, part: usize) -> usize {
         let filter = self.filters_of(part % self.teams()..part % self.teams() + 1).start;
-        let of_tap = |tap: usize| {
+        let bits = |tap: usize| {
             let words = self.words(part / self.teams());
-            let bits = |(first, count): (usize, usize)| {
-                pattern.live_bits(filter, tap * self.channels + first, count)
-            };
-            words.map(|word| bits(word).count_ones() as usize).sum::<usize>()
+            words.map(move |(first, count)| pattern.live_bits(filter, tap * self.channels + first, count))
         };
-        Side::ALL.map(|side| of_side(taps, side).map(|(tap, _)| of_tap(tap)).sum())
+        (0..taps.list.len()).flat_map(bits).map(|bits| bits.count_ones() as usize).sum()
     }
 
     /// Packs the lists of a team in a block; `part` is their index.
@@ -197,20 +191,17 @@ impl Lists {
     ) {
         let (block, team) = (part / self.teams(), part % self.teams());
         let filters = self.filters_of(team..team + 1);
-        let lens = self.counts(pattern, bands.0, part);
-        let (header, words) = lists.split_at_mut(HEADER);
-        header.iter_mut().zip(lens).for_each(|(word, len)| *word = len as u32);
-        let starts = [0, lens[0], lens[0] + lens[1]].map(|entries| entries * self.entry());
-        let (mut next, mut position) = ([0; 3], 0);
-        self.each(pattern, bands, block, team, |list, offset, index| {
-            let [step, first, distance] = entries::words(next[list], lens[list], self.team);
-            words[starts[list] + step] = (offset - position) as u32;
-            for i in 0..self.team {
-                let filter = filters.start + i;
-                let bits = if filter < filters.end { weight(filter, index).to_bits() } else { 0 };
-                words[starts[list] + first + i * distance] = bits;
+        let (header, entries) = lists.split_at_mut(HEADER);
+        let (mut entries, mut position) = (entries.chunks_exact_mut(self.entry()), 0);
+        header.fill(0);
+        self.each(pattern, bands, block, team, |side, offset, index| {
+            let entry = entries.next().expect("the entries were counted");
+            entry[0] = (offset - position) as u32;
+            for (filter, packed) in (filters.start..).zip(&mut entry[1..]) {
+                *packed = if filter < filters.end { weight(filter, index).to_bits() } else { 0 };
             }
-            (position, next[list]) = (offset, next[list] + 1);
+            position = offset;
+            header[side] += 1;
         });
     }
 
@@ -227,7 +218,7 @@ impl Lists {
         let (filter, plane, row) = (team * self.team, shape.plane(taps), shape.row());
         for (list, side) in Side::ALL.into_iter().enumerate() {
             for (first, count) in self.words(block) {
-                for (tap, place) in of_side(taps, side) {
+                for (tap, place) in taps.list.iter().enumerate().filter(|(_, tap)| tap.side == side) {
                     let index = tap * self.channels + first;
                     let mut bits = pattern.live_bits(filter, index, count);
                     while bits != 0 {
@@ -241,11 +232,6 @@ impl Lists {
             }
         }
     }
-}
-
-/// The taps of a list, with their indices.
-fn of_side(taps: &Taps, side: Side) -> impl Iterator<Item = (usize, &Tap)> {
-    taps.list.iter().enumerate().filter(move |(_, tap)| tap.side == side)
 }
 
 /// The number of filters per team: two if neighbors share their positions.

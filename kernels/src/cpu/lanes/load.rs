@@ -21,13 +21,11 @@ pub(super) struct Load<'a> {
     pub taps: &'a Taps,
     pub shape: &'a Shape,
     pub places: &'a Places,
-    /// The rows of a phase that are converted.
-    pub rows: usize,
     /// `[N, H, W, C]`.
     pub x: &'a [f32],
     /// At least `C` zeros.
     pub zeros: &'a [f32],
-    /// `[C][phases]` planes, which begin with `[rows][vectors · LANES]`.
+    /// `[C][phases]` planes, which begin with `[rows + halo][vectors · LANES]`.
     pub lanes: &'a mut [f32],
 }
 
@@ -68,11 +66,10 @@ impl Kernel for Load<'_> {
         let phases = self.taps.phases.len();
         assert!(self.zeros.len() >= c && self.x.len() >= g.x_len());
         assert!(self.lanes.len() >= c * phases * plane && self.shape.lanes == S::LANES);
-        assert!(self.rows <= self.shape.input_rows(self.taps), "a plane has these rows");
         let (x, zeros) = (self.x.as_ptr(), self.zeros.as_ptr());
         for (index, &phase) in self.taps.phases.iter().enumerate() {
             let columns = self.columns(phase);
-            for row in 0..self.rows {
+            for row in 0..self.shape.input_rows(self.taps) {
                 let y = (row * g.stride[0]) as isize;
                 for vector in 0..self.shape.vectors {
                     let mut pixels = [zeros; MAX_LANES];

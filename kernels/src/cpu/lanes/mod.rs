@@ -17,12 +17,11 @@
 //! may have either layout ([`residual`]).
 //!
 //! A kernel's taps become rows, phases and shifts by one lane ([`taps`]); rows of images become lanes ([`shape`],
-//! [`places`]); weights become lists ([`lists`]) of entries ([`entries`]); [`tile`] is the inner kernel.
+//! [`places`]); weights become lists ([`lists`]); [`tile`] is the inner kernel.
 //! The gradient of the nonzero weights reads the same lists ([`weight_grad`], [`dots`]).
 
 pub(in crate::cpu) mod depthwise;
 mod dots;
-mod entries;
 mod estimate;
 mod finish;
 mod images;

@@ -74,8 +74,7 @@ impl Slots {
     pub fn images(&self, height: usize) -> Option<LaneImages> {
         let Shape { lanes, vectors, linked, .. } = self.shape;
         let whole = self.ends == [0; 2] && self.strips == 1 && (linked || self.bands == 1);
-        let (images, width, stored) = (self.images, self.width, height);
-        whole.then_some(LaneImages { images, height, stored, first: 0, width, lanes, vectors, linked })
+        whole.then_some(LaneImages { images: self.images, height, width: self.width, lanes, vectors, linked })
     }
 
     /// The group of images in row lanes that group `group` is a band of, and the band's first row.

@@ -26,8 +26,7 @@ impl Section {
 
     /// The start of row `row` of the band in channel `channel` of `channels`.
     pub fn start(&self, channels: usize, channel: usize, row: usize) -> usize {
-        let first = self.images.first + self.y + row;
-        (self.group * channels + channel) * self.images.plane() + first * self.images.row()
+        (self.group * channels + channel) * self.images.plane() + (self.y + row) * self.images.row()
     }
 }
 
@@ -37,10 +36,8 @@ pub(super) struct LoadRows<'a> {
     pub channels: usize,
     pub taps: &'a Taps,
     pub shape: &'a Shape,
-    /// The rows that are copied.
-    pub rows: usize,
     pub x: &'a [f32],
-    /// `[C]` planes, which begin with `[rows][vectors · LANES]`.
+    /// `[C]` planes, which begin with `[rows + halo][vectors · LANES]`.
     pub lanes: &'a mut [f32],
 }
 
@@ -57,20 +54,20 @@ impl Kernel for LoadRows<'_> {
         let end = if images.linked { images.width } else { S::LANES / images.width * images.width };
         let full = end == if images.linked { row } else { S::LANES };
         // The rows of the band that are in the images.
-        let rows = self.rows;
+        let rows = self.shape.input_rows(self.taps);
         let above = (-(y as isize + self.taps.first_row)).clamp(0, rows as isize) as usize;
         let first = (y as isize + self.taps.first_row + above as isize) as usize;
         let count = images.height.saturating_sub(first).min(rows - above);
         for (channel, lanes) in self.lanes.chunks_exact_mut(plane).take(self.channels).enumerate() {
             let x = &self.x[(group * self.channels + channel) * images.plane()..][..images.plane()];
-            let (zeros, lanes) = lanes[..rows * row].split_at_mut(above * row);
+            let (zeros, lanes) = lanes.split_at_mut(above * row);
             let (lanes, below) = lanes.split_at_mut(count * row);
             zeros.fill(0.0);
             below.fill(0.0);
             if count == 0 {
                 continue;
             }
-            let x = &x[(images.first + first) * row..][..count * row];
+            let x = &x[first * row..][..count * row];
             if full {
                 lanes.copy_from_slice(x);
                 continue;

@@ -20,7 +20,7 @@ use super::residual::{AddPixels, AddRows};
 use super::rows::{FinishRows, LoadRows, Section};
 use super::shape::{MAX_VECTORS, Shape};
 use super::taps::Taps;
-use super::tile::{End, Tile, kernel};
+use super::tile::{Tile, kernel};
 use crate::cpu::conv2d::Epilogue;
 use crate::cpu::device::shared::Shared;
 use crate::cpu::device::shelf::Workspace;
@@ -53,14 +53,14 @@ pub(in crate::cpu) enum Rows {
 
 /// The reason why a convolution cannot be computed in row lanes, or has no reason to be, if there is one.
 pub(in crate::cpu) fn refuses(g: &Conv2d, pattern: &Pattern) -> Option<&'static str> {
-    // A step between two pixels of a band is a 32-bit number of bytes, and a single row has at most 128 floats a channel.
-    let most = if is_pointwise(g) && g.h == 1 { 1 << 21 } else { 1 << 13 };
+    // A step between two pixels of a band is a 32-bit number of bytes.
+    const MOST: usize = 1 << 13;
     let needs = [
         (pattern.structure() != Structure::Dense, "no single weight is zero"),
         (g.groups == 1, "channels are grouped"),
         (g.extra_padding == [0; 2], "the padding is larger behind than before"),
         (Taps::new(g).is_some(), "a row of taps reads more than three lanes"),
-        (g.c <= most && g.kh <= 16 && g.kh * g.dilation[0] <= 64, "a band of its input is too large"),
+        (g.c <= MOST && g.kh <= 16 && g.kh * g.dilation[0] <= 64, "a band of its input is too large"),
     ];
     needs.into_iter().find(|(holds, _)| !holds).map(|(_, why)| why)
 }
@@ -73,7 +73,8 @@ impl RowLanes {
 
     /// Chooses the layout for teams of `team` filters, at most as many as share their positions.
     pub(super) fn of_teams(cpu: &Cpu, g: &Conv2d, pattern: &Pattern, rows: Rows, team: usize) -> Self {
-        let joined = is_pointwise(g) && rows == Rows::Joined;
+        let pointwise = [g.kh, g.kw, g.stride[0], g.stride[1]] == [1; 4] && g.padding == [0; 2];
+        let joined = pointwise && rows == Rows::Joined;
         let g = with_rows(g, joined);
         let taps = Taps::new(&g).expect("the taps fit three lanes");
         let lanes = cpu.backend.tiles(Types::F32)[0].nr;
@@ -104,11 +105,6 @@ impl RowLanes {
     /// The name of the kernel.
     pub fn kernel(&self) -> &'static str {
         self.name
-    }
-
-    /// The number of rows that are computed together.
-    pub fn rows(&self) -> usize {
-        self.shape.rows
     }
 
     /// The size of the packed weights, in floats.
@@ -189,11 +185,6 @@ impl RowLanes {
     }
 }
 
-/// Whether an output reads only the pixel in its own place.
-fn is_pointwise(g: &Conv2d) -> bool {
-    [g.kh, g.kw, g.stride[0], g.stride[1]] == [1; 4] && g.padding == [0; 2]
-}
-
 /// `g`, or a geometry with the same result whose only row has all pixels.
 fn with_rows(g: &Conv2d, joined: bool) -> Conv2d {
     if joined { Conv2d { n: 1, h: 1, w: g.n * g.h * g.w, ..*g } } else { *g }
@@ -230,26 +221,21 @@ impl Task<'_> {
         let (input, sums) =
             Workspace::floats(&mut workspace.floats, input_len + sums_len).split_at_mut(input_len);
         let places = self.converts().then(|| self.slots.places(self.group));
-        let (lanes, outputs) = (&mut *input, self.rows());
-        let rows = outputs.next_multiple_of(shape.rows) + taps.halo;
+        let lanes = &mut *input;
         match layouts.x {
             ImageLayout::ChannelsLast => {
                 let places = places.as_ref().expect("pixels have places");
-                cpu.dispatch(Load { g, taps, shape, places, rows, x, zeros, lanes });
+                cpu.dispatch(Load { g, taps, shape, places, x, zeros, lanes });
             }
             ImageLayout::RowLanes(images) => {
                 let section = self.section(images);
-                cpu.dispatch(LoadRows { section, channels: g.c, taps, shape, rows, x, lanes });
+                cpu.dispatch(LoadRows { section, channels: g.c, taps, shape, x, lanes });
             }
         }
         let targets = places.map(|places| Targets::new(g, shape, &places));
         let targets = targets.as_ref();
-        for row in (0..outputs).step_by(shape.rows) {
-            let (input, end) = (&input[row * shape.row()..], self.end(row, y));
-            self.add_products(cpu, input, sums, end);
-            if end.is_some() {
-                continue;
-            }
+        for row in (0..shape.tiles()).map(|tile| tile * shape.rows) {
+            self.add_products(cpu, &input[row * shape.row()..], sums);
             let filters = lists.filters_of(self.teams.clone());
             let epilogue = &self.add_residual(cpu, targets, row, sums);
             let sums = &*sums;
@@ -301,40 +287,14 @@ impl Task<'_> {
         [layouts.x, layouts.y].into_iter().chain(residual).any(|layout| layout == ImageLayout::ChannelsLast)
     }
 
-    /// The number of rows of the band that some image has.
-    fn rows(&self) -> usize {
-        let (_, y) = self.slots.band(self.group);
-        self.lanes.shape.band.min(self.g.oh() - y)
-    }
-
     /// The part of images in row lanes that the task reads and writes.
     fn section(&self, images: LaneImages) -> Section {
         let (group, y) = self.slots.band(self.group);
         Section { images, group, y }
     }
 
-    /// How the inner kernel ends the sums of the tile at row `row` of the band, which spares a pass over them. It does if the
-    /// output and a residual are in lanes, the activation is a clamp, and no row and no filter of a team is left over.
-    fn end(&self, row: usize, y: Shared) -> Option<End<'_>> {
-        let (RowLanes { shape, lists, .. }, Product { epilogue, layouts, .. }) = (self.lanes, self.product);
-        let ImageLayout::RowLanes(images) = layouts.y else { return None };
-        let (section, filters) = (self.section(images), lists.filters_of(self.teams.clone()));
-        let whole = section.rows(shape, row) == shape.rows && filters.len() == self.teams.len() * lists.team;
-        if !whole || (epilogue.residual.is_some() && layouts.residual != layouts.y) {
-            return None;
-        }
-        let bounds = epilogue.activation.bounds()?;
-        let [first, last] =
-            [filters.start, filters.end - 1].map(|filter| section.start(self.g.o, filter, row));
-        let needed = last + shape.rows * shape.row();
-        assert!(images.row() == shape.row() && needed <= y.len(), "the output has a plane for each filter");
-        let residual = epilogue.residual.map(|residual| residual[..needed][first..].as_ptr());
-        let bias = epilogue.bias.map(|bias| &bias[filters]);
-        Some(End { y: y.as_mut_ptr().wrapping_add(first), residual, plane: images.plane(), bias, bounds })
-    }
-
-    /// Computes the sums of a tile, whose input starts at `input`, and ends them in `end`, if that is given.
-    fn add_products(&self, cpu: &Cpu, input: &[f32], sums: &mut [f32], end: Option<End>) {
+    /// Computes the sums of a tile, whose input starts at `input`.
+    fn add_products(&self, cpu: &Cpu, input: &[f32], sums: &mut [f32]) {
         let (RowLanes { shape, lists, .. }, teams) = (self.lanes, self.teams.clone());
         let packed = bytemuck::cast_slice(self.product.packed);
         let run = kernel(shape.tile(), shape.unit(), lists.team);
@@ -346,13 +306,11 @@ impl Task<'_> {
                 y: sums.as_mut_ptr(),
                 first: block == 0,
                 enterable: self.slots.enterable(),
-                end: end.filter(|_| block + 1 == lists.blocks()),
             };
             // SAFETY: `pack` wrote the lists of these teams for this shape. Its steps lead to a row of a plane of a
             // channel, of which `plane` has at least `halo` below the tile's first row, and as many more as the tile
             // has rows; `input` starts at most `(tiles − 1) · rows` rows into the first plane, and `plane` has that
-            // many more. `sums` has a tile of vectors for each filter of each team, and so have the planes of `end`, in
-            // rows that no other task has.
+            // many more. `sums` has a tile of vectors for each filter of each team.
             unsafe { run(cpu, &tile) }
         }
     }

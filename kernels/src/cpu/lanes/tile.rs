@@ -7,18 +7,16 @@
 //!         for vector in 0..N                       (unrolled)
 //!           sums[filter][vector] += weight · x[vector]
 //!       before, after: shift the sums by a lane
-//!     add the sums of the blocks before; store, or add bias and residual, clamp and store to images in lanes
+//!     add the sums of the blocks before; store
 //! ```
 //!
 //! Every load of pixels is aligned, although taps look left and right: the sums of all taps on one side are shifted
 //! together, once for each list instead of once for each weight. One filter of 8 vectors takes a load for each fused
-//! multiply-add, a scalar load for eight of them, and one of four weights for 32. Two filters share the loads of the pixels:
-//! 16 multiply-adds take 8 loads, and the multiply-add units are the limit. A tile of few vectors divides
+//! multiply-add, and a broadcast and two scalar loads for eight of them. Two filters share the loads of the pixels: 16
+//! multiply-adds take 8 loads and 2 broadcasts, and the multiply-add units are the limit. A tile of few vectors divides
 //! each list among up to four partial sums, which hide the latency of the additions. The three lists of one filter have
 //! sums of their own, so that the processor can begin with one while it finishes another.
 
-use super::entries::{Entry, GROUP, Group};
-use super::lists::HEADER;
 use crate::cpu::Cpu;
 use crate::cpu::simd::{Kernel, Simd};
 
@@ -36,22 +34,6 @@ pub(super) struct Tile<'a> {
     pub first: bool,
     /// The lanes that sums may enter when they shift up or down.
     pub enterable: [u32; 2],
-    /// Where the sums go after the last block, if that is not `y`.
-    pub end: Option<End<'a>>,
-}
-
-/// The end of the sums in images that stay in lanes, whose rows are a tile's vectors: `clamp(sum + bias + residual)`.
-#[derive(Clone, Copy)]
-pub(super) struct End<'a> {
-    /// The tile in the plane of the first filter, and in that of a residual.
-    pub y: *mut f32,
-    pub residual: Option<*const f32>,
-    /// Floats from one filter's plane to the next.
-    pub plane: usize,
-    /// The biases of the filters.
-    pub bias: Option<&'a [f32]>,
-    /// The least and the greatest output.
-    pub bounds: [f32; 2],
 }
 
 /// A function that computes a tile.
@@ -74,8 +56,7 @@ pub(super) fn kernel(vectors: usize, unit: usize, team: usize) -> Run {
 ///
 /// # Safety
 /// `tile.lists` are the lists of `tile.teams` teams of `T` filters. The steps of each list lead from `x` to `N`
-/// readable vectors, and `y` has `N` vectors for each filter of a team. With an `end`, so has each plane of its output and
-/// of its residual.
+/// readable vectors, and `y` has `N` vectors for each filter of a team.
 unsafe fn run<const T: usize, const N: usize, const V: usize>(cpu: &Cpu, tile: &Tile) {
     cpu.dispatch(Teams::<T, N, V>(tile));
 }
@@ -83,9 +64,17 @@ unsafe fn run<const T: usize, const N: usize, const V: usize>(cpu: &Cpu, tile: &
 /// All teams of a tile. Only [`run`] makes one, whose caller guarantees that the tile is valid.
 struct Teams<'a, const T: usize, const N: usize, const V: usize>(&'a Tile<'a>);
 
-/// The rest of a team's lists, and the pixels of the entry before them.
-struct Walk {
-    list: *const u32,
+/// An entry of a list.
+#[repr(C)]
+pub(super) struct Entry<const T: usize> {
+    /// The step to its pixels, in bytes.
+    pub step: i32,
+    pub weights: [f32; T],
+}
+
+/// The next entry, and the pixels of the one before it.
+struct Walk<const T: usize> {
+    entry: *const Entry<T>,
     x: *const f32,
 }
 
@@ -100,24 +89,18 @@ impl<const T: usize, const N: usize, const V: usize> Kernel for Teams<'_, T, N, 
         let Self(tile) = self;
         let mut lists = tile.lists.as_ptr();
         for team in 0..tile.teams {
-            // SAFETY: a team has three lengths before its lists, and `y` has `N` vectors for each of its filters, as has
-            // the end.
+            // SAFETY: a team has three lengths before its lists, and `y` has `N` vectors for each of its filters.
             unsafe {
-                let lengths = lists.cast::<[u32; HEADER]>().read();
-                let mut walk = Walk { list: lists.add(HEADER), x: tile.x };
-                let y = tile.y.add(team * T * N * S::LANES);
-                let sums = team_sums::<S, T, N, V>(s, tile, lengths, &mut walk, y);
-                match &tile.end {
-                    None => store(s, sums, y),
-                    Some(end) => end.store(s, team * T, sums),
-                }
-                lists = walk.list;
+                let lengths = lists.cast::<[u32; 3]>().read();
+                let mut walk = Walk { entry: lists.add(3).cast(), x: tile.x };
+                team_sums::<S, T, N, V>(s, tile, lengths, &mut walk, tile.y.add(team * T * N * S::LANES));
+                lists = walk.entry.cast();
             }
         }
     }
 }
 
-/// Computes the sums of one team. Those in `y` are unspecified afterwards.
+/// Computes the sums of one team.
 ///
 /// # Safety
 /// As for [`run`]: `walk` starts at the team's lists, which have these lengths, and `y` at its sums.
@@ -126,9 +109,9 @@ unsafe fn team_sums<S: Simd, const T: usize, const N: usize, const V: usize>(
     s: S,
     tile: &Tile,
     [before, after, same]: [u32; 3],
-    walk: &mut Walk,
+    walk: &mut Walk<T>,
     y: *mut f32,
-) -> Sums<S, T, N> {
+) {
     let [up, down] = tile.enterable.map(|bits| s.set(bits));
     let zeros = [[s.zero(); N]; T];
     // SAFETY: guaranteed by the caller.
@@ -149,35 +132,11 @@ unsafe fn team_sums<S: Simd, const T: usize, const N: usize, const V: usize>(
             sums = if T > 1 { add_stored(s, moved, y) } else { add(s, sums, moved) };
         }
         // A list that continued the sums of the others would wait for their last additions and shifts.
-        if T == 1 { add(s, sums, add_list(s, walk, same, zeros)) } else { add_list(s, walk, same, sums) }
-    }
-}
-
-impl End<'_> {
-    /// Ends the sums of the filters from `filter` on, and stores them.
-    ///
-    /// # Safety
-    /// The planes of these filters have `N` vectors at `y`, which nothing else accesses, and at `residual`.
-    #[inline(always)]
-    unsafe fn store<S: Simd, const T: usize, const N: usize>(
-        &self,
-        s: S,
-        filter: usize,
-        sums: Sums<S, T, N>,
-    ) {
-        let [low, high] = self.bounds.map(|bound| s.splat(bound));
-        for f in 0..T {
-            let bias = s.splat(self.bias.map_or(0.0, |bias| bias[filter + f]));
-            for i in 0..N {
-                let (at, mut v) = ((filter + f) * self.plane + i * S::LANES, s.add(sums[f][i], bias));
-                // SAFETY: guaranteed by the caller.
-                unsafe {
-                    if let Some(residual) = self.residual {
-                        v = s.add(v, s.load(residual.add(at)));
-                    }
-                    s.store(self.y.add(at), s.min(high, s.max(low, v)));
-                }
-            }
+        if T == 1 {
+            let own = add_list(s, walk, same, zeros);
+            store(s, add(s, sums, own), y);
+        } else {
+            store(s, add_list(s, walk, same, sums), y);
         }
     }
 }
@@ -185,11 +144,11 @@ impl End<'_> {
 /// Adds the products of a list of `count` entries, in partial sums if the tile has few vectors.
 ///
 /// # Safety
-/// `walk` is followed by a list of `count` entries, whose steps lead to `N` readable vectors each.
+/// `walk` is followed by `count` entries, whose steps lead to `N` readable vectors each.
 #[inline(always)]
 unsafe fn add_list<S: Simd, const T: usize, const N: usize>(
     s: S,
-    walk: &mut Walk,
+    walk: &mut Walk<T>,
     count: u32,
     sums: Sums<S, T, N>,
 ) -> Sums<S, T, N> {
@@ -210,45 +169,31 @@ unsafe fn add_list<S: Simd, const T: usize, const N: usize>(
 #[inline(always)]
 unsafe fn add_parts<S: Simd, const T: usize, const N: usize, const P: usize>(
     s: S,
-    walk: &mut Walk,
+    walk: &mut Walk<T>,
     count: u32,
     sums: Sums<S, T, N>,
 ) -> Sums<S, T, N> {
     let mut parts = [[[s.zero(); N]; T]; P];
     parts[0] = sums;
-    let mut x = walk.x;
+    let (mut entry, mut x) = (walk.entry, walk.x);
     // SAFETY: guaranteed by the caller.
     unsafe {
-        let (mut group, groups) = (walk.list.cast::<Group<T>>(), count as usize / GROUP);
-        let whole = group.add(groups);
-        while group != whole {
-            let mut fours = [[s.zero(); GROUP]; T];
-            for f in 0..T {
-                fours[f] = s.splat_four(&(*group).weights[f]);
+        let whole = entry.add(count as usize / P * P);
+        while entry != whole {
+            for part in &mut parts {
+                x = x.wrapping_byte_offset((*entry).step as isize);
+                add_products(s, &(*entry).weights, x, part);
+                entry = entry.add(1);
             }
-            for i in 0..GROUP {
-                let mut weights = [s.zero(); T];
-                for f in 0..T {
-                    weights[f] = fours[f][i];
-                }
-                x = x.wrapping_byte_offset((*group).steps[i] as isize);
-                add_products(s, weights, x, &mut parts[i % P]);
-            }
-            group = group.add(1);
         }
-        let mut entry = group.cast::<Entry<T>>();
-        let end = entry.add(count as usize % GROUP);
-        while entry != end {
-            let mut weights = [s.zero(); T];
-            for f in 0..T {
-                weights[f] = s.splat((*entry).weights[f]);
-            }
+        let end = entry.add(count as usize % P);
+        while P > 1 && entry != end {
             x = x.wrapping_byte_offset((*entry).step as isize);
-            add_products(s, weights, x, &mut parts[0]);
+            add_products(s, &(*entry).weights, x, &mut parts[0]);
             entry = entry.add(1);
         }
-        *walk = Walk { list: entry.cast(), x };
     }
+    *walk = Walk { entry, x };
     let mut sums = parts[0];
     for part in parts.iter().skip(1) {
         sums = add(s, sums, *part);
@@ -256,14 +201,14 @@ unsafe fn add_parts<S: Simd, const T: usize, const N: usize, const P: usize>(
     sums
 }
 
-/// Adds the products of one entry, whose weights are in all lanes.
+/// Adds the products of one entry.
 ///
 /// # Safety
 /// `x` has `N` readable vectors.
 #[inline(always)]
 unsafe fn add_products<S: Simd, const T: usize, const N: usize>(
     s: S,
-    weights: [S::F; T],
+    weights: &[f32; T],
     x: *const f32,
     sums: &mut Sums<S, T, N>,
 ) {
@@ -271,7 +216,7 @@ unsafe fn add_products<S: Simd, const T: usize, const N: usize>(
         // SAFETY: guaranteed by the caller.
         let pixels = unsafe { s.load(x.add(i * S::LANES)) };
         for f in 0..T {
-            sums[f][i] = s.fma(weights[f], pixels, sums[f][i]);
+            sums[f][i] = s.fma(s.splat(weights[f]), pixels, sums[f][i]);
         }
     }
 }

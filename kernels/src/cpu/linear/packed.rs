@@ -5,7 +5,7 @@ use super::choice::{LinearChoice, LinearLayout};
 use super::lists::Lists;
 use super::rows::{self, SparseRows, Weight};
 use crate::cpu::Cpu;
-use crate::cpu::conv2d::{Epilogue, PackedConv2d, conv2d_forward_packed};
+use crate::cpu::conv2d::{Algorithm, Epilogue, PackedConv2d, Packing, conv2d_forward_packed};
 use crate::params::Dtype;
 use crate::pattern::Pattern;
 use crate::shapes::Linear;
@@ -23,8 +23,7 @@ pub struct PackedLinear {
 
 /// The weight in its layout.
 enum Packed {
-    /// A 1×1 convolution over the rows of the batch.
-    Pixels(Box<PackedConv2d>),
+    Panels(Box<PackedConv2d>),
     Rows(Box<dyn SparseRows>),
 }
 
@@ -68,18 +67,18 @@ impl PackedLinear {
         choice: LinearChoice,
     ) -> Self {
         assert_eq!(pattern.shape(), [g.outputs, 1, g.inputs], "the pattern has the shape of the weight");
-        let layout = choice.layout;
-        let weight = match (layout.over_pixels(), dtype) {
-            (Some(packing), _) => {
-                let pixels = PackedConv2d::stored(cpu, &g.over_pixels(), w, pattern, packing, dtype);
-                Packed::Pixels(Box::new(pixels))
+        let weight = match (choice.layout, dtype) {
+            (LinearLayout::Panels, _) => {
+                let direct = Packing::By(Algorithm::Direct);
+                let panels = PackedConv2d::stored(cpu, &g.over_pixels(), w, pattern, direct, dtype);
+                Packed::Panels(Box::new(panels))
             }
-            (None, Dtype::Bf16) => Packed::Rows(rows_of::<bf16>(cpu, w, pattern, layout)),
-            (None, Dtype::F32) => Packed::Rows(rows_of::<f32>(cpu, w, pattern, layout)),
-            (None, dtype) => panic!("a linear layer stores its weight as f32 or bf16, not as {dtype}"),
+            (layout, Dtype::Bf16) => Packed::Rows(rows_of::<bf16>(cpu, w, pattern, layout)),
+            (layout, Dtype::F32) => Packed::Rows(rows_of::<f32>(cpu, w, pattern, layout)),
+            (_, dtype) => panic!("a linear layer stores its weight as f32 or bf16, not as {dtype}"),
         };
         let kernel = match &weight {
-            Packed::Pixels(pixels) => pixels.kernel(),
+            Packed::Panels(panels) => panels.kernel(),
             Packed::Rows(rows) => rows.kernel(cpu),
         };
         Self { geometry: *g, choice, weight, kernel }
@@ -98,7 +97,7 @@ impl PackedLinear {
     /// The number of multiply-accumulates that the kernel performs to compute `g`: that of its definition, or fewer.
     pub fn products(&self, g: &Linear) -> u64 {
         match &self.weight {
-            Packed::Pixels(pixels) => pixels.products(&g.over_pixels()),
+            Packed::Panels(panels) => panels.products(&g.over_pixels()),
             Packed::Rows(rows) => (g.n * rows.products()) as u64,
         }
     }
@@ -106,7 +105,7 @@ impl PackedLinear {
     /// The size of the packed weight in bytes.
     pub fn bytes(&self) -> usize {
         match &self.weight {
-            Packed::Pixels(pixels) => pixels.bytes(),
+            Packed::Panels(panels) => panels.bytes(),
             Packed::Rows(rows) => rows.bytes(),
         }
     }
@@ -133,7 +132,7 @@ pub fn linear_forward_packed(
 ) {
     assert_eq!(*g, Linear { n: g.n, ..w.geometry }, "the weight was packed for another layer");
     match &w.weight {
-        Packed::Pixels(pixels) => conv2d_forward_packed(cpu, &g.over_pixels(), x, pixels, epilogue, y),
+        Packed::Panels(panels) => conv2d_forward_packed(cpu, &g.over_pixels(), x, panels, epilogue, y),
         Packed::Rows(rows) => rows::run(cpu, g, x, rows.as_ref(), epilogue, y),
     }
 }

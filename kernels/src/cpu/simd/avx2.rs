@@ -55,21 +55,6 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
-    fn splat_four(self, x: &[f32; 4]) -> [__m256; 4] {
-        // SAFETY: `x` has four floats; `self` proves that the machine has AVX2.
-        unsafe {
-            let four = _mm_loadu_ps(x.as_ptr());
-            let halves = in_register(_mm256_set_m128(four, four));
-            [
-                _mm256_permute_ps::<0x00>(halves),
-                _mm256_permute_ps::<0x55>(halves),
-                _mm256_permute_ps::<0xaa>(halves),
-                _mm256_permute_ps::<0xff>(halves),
-            ]
-        }
-    }
-
-    #[inline(always)]
     unsafe fn load(self, p: *const f32) -> __m256 {
         // SAFETY: the caller guarantees eight readable floats.
         unsafe { _mm256_loadu_ps(p) }
@@ -206,27 +191,6 @@ impl Simd for Avx2 {
         unsafe { self.store(lanes.as_mut_ptr(), v) };
         lanes
     }
-}
-
-/// Keeps the compiler from replacing moves between the lanes of `v` by a load for each of them.
-///
-/// # Safety
-/// The machine has AVX2.
-#[target_feature(enable = "avx2")]
-#[inline]
-unsafe fn in_register(v: __m256) -> __m256 {
-    // Miri does not support inline assembly.
-    #[cfg(not(miri))]
-    {
-        let mut v = v;
-        // SAFETY: there is no instruction, only a comment that names the register.
-        unsafe {
-            std::arch::asm!("/* {0} */", inout(ymm_reg) v, options(pure, nomem, nostack, preserves_flags))
-        };
-        v
-    }
-    #[cfg(miri)]
-    v
 }
 
 /// Sums eight lanes as a balanced tree: lanes four apart, then two, then one, as [`Simd::sum`] does.

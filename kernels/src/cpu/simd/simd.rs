@@ -37,12 +37,6 @@ pub trait Simd: Copy + Send + Sync + 'static {
     /// Sets every lane to `x`.
     fn splat(self, x: f32) -> Self::F;
 
-    /// Sets every lane of vector `i` to `x[i]`. Where loads are scarcer than moves between lanes, all four take one load.
-    #[inline(always)]
-    fn splat_four(self, x: &[f32; 4]) -> [Self::F; 4] {
-        [self.splat(x[0]), self.splat(x[1]), self.splat(x[2]), self.splat(x[3])]
-    }
-
     /// Reads `LANES` floats. Any alignment is allowed; 64 bytes is fastest.
     ///
     /// # Safety
@@ -221,30 +215,6 @@ mod tests {
                     }
                 }
             }
-        }
-    }
-
-    /// Sets every lane of four vectors.
-    struct SplatFour([f32; 4]);
-
-    impl Kernel for SplatFour {
-        type Output = Vec<Vec<f32>>;
-
-        #[inline(always)]
-        fn run<S: Simd>(self, s: S) -> Self::Output {
-            s.splat_four(&self.0).into_iter().map(|v| s.to_array(v)[..S::LANES].to_vec()).collect()
-        }
-    }
-
-    #[test]
-    fn each_of_four_numbers_fills_a_vector() {
-        let numbers = [1.0, -2.0, 3.5, f32::INFINITY];
-        for cpu in Isa::ALL.iter().filter_map(|&isa| Cpu::with_isa(isa)) {
-            let vectors = cpu.dispatch(SplatFour(numbers));
-            for (vector, number) in vectors.iter().zip(numbers) {
-                assert!(vector.iter().all(|&lane| lane == number), "{}: {vectors:?}", cpu.isa());
-            }
-            assert_eq!(vectors.len(), 4);
         }
     }
 
