@@ -25,17 +25,22 @@ fn json_of(dir: &Path, arguments: &str) -> Value {
     serde_json::from_slice(&output.stdout).unwrap_or_else(|e| panic!("lopper {arguments}: {e}"))
 }
 
-#[test]
-fn outputs_have_the_documented_fields() {
-    let (schema, dir) = (documented(), tempfile::tempdir().unwrap());
-    let data = "--data fashion-mnist --limit 2 --batch 8";
-    image::RgbImage::new(8, 8).save(dir.path().join("image.png")).unwrap();
-    for folder in ["train/a", "train/b", "val/a", "val/b"].map(|name| dir.path().join("folders").join(name)) {
+/// Writes a data set of two classes below `root`.
+fn two_classes(root: &Path) {
+    for folder in ["train/a", "train/b", "val/a", "val/b"].map(|name| root.join(name)) {
         std::fs::create_dir_all(&folder).unwrap();
         for name in ["1.png", "2.png"] {
             image::RgbImage::new(8, 8).save(folder.join(name)).unwrap();
         }
     }
+}
+
+#[test]
+fn outputs_have_the_documented_fields() {
+    let (schema, dir) = (documented(), tempfile::tempdir().unwrap());
+    let data = "--data fashion-mnist --limit 2 --batch 8";
+    image::RgbImage::new(8, 8).save(dir.path().join("image.png")).unwrap();
+    two_classes(&dir.path().join("folders"));
     let small = "--size 32 --seconds 0";
     let wanted = [
         ("Stages", format!("train --arch vgg8_bn --width 0.1 --epochs 1 --out a.safetensors {data}")),

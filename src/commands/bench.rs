@@ -12,7 +12,7 @@ use beside::Beside;
 use clap::Args;
 use layers::Layers;
 use lopper_engine::plan::{Plan, PlanOptions};
-use lopper_engine::{Error, Graph, Result, Tensor, memory};
+use lopper_engine::{Device, Error, Graph, Result, Tensor, memory};
 use lopper_kernels::params::Dtype;
 use serde::Serialize;
 use stages::{Request, Stages};
@@ -83,15 +83,7 @@ impl Bench {
         let (graph, shape) = self.open(&self.network)?;
         let device = common.device()?;
         if !self.beside.is_empty() {
-            if common.strict {
-                return Err(Error::invalid("--beside: times plans as a run does: expected no --strict"));
-            }
-            let others = self.beside.iter().map(|name| {
-                let (graph, shape) = self.open(name)?;
-                Ok((name.clone(), graph, shape))
-            });
-            let all = std::iter::once(Ok((self.network.clone(), graph, shape))).chain(others);
-            let beside = Beside::measure(&all.collect::<Result<Vec<_>>>()?, &device)?;
+            let beside = self.beside(graph, shape, common, &device)?;
             return common.print(&beside, || beside.text());
         }
         let time = Duration::try_from_secs_f64(self.seconds).map_err(|e| {
@@ -141,6 +133,19 @@ impl Bench {
             layers,
         };
         common.print(&timing, || text(&timing))
+    }
+
+    /// The latencies of `graph` and of the networks beside it.
+    fn beside(&self, graph: Graph, shape: [usize; 4], common: &Common, device: &Device) -> Result<Beside> {
+        if common.strict {
+            return Err(Error::invalid("--beside: times plans as a run does: expected no --strict"));
+        }
+        let others = self.beside.iter().map(|name| {
+            let (graph, shape) = self.open(name)?;
+            Ok((name.clone(), graph, shape))
+        });
+        let all = std::iter::once(Ok((self.network.clone(), graph, shape))).chain(others);
+        Beside::measure(&all.collect::<Result<Vec<_>>>()?, device)
     }
 
     /// A network, and the shape `[N, H, W, C]` of its images.

@@ -6,6 +6,9 @@ use lopper_engine::{Error, Graph, Result};
 use lopper_models::data::thousands;
 use std::io::{BufRead, Write};
 
+/// An estimate of the milliseconds of a network.
+type Estimate<'a> = dyn Fn(&Graph) -> Result<f64> + 'a;
+
 /// What the user says about a cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Answer {
@@ -27,7 +30,7 @@ enum Answer {
 pub fn ask(
     mut proposals: Proposals,
     scores: &[GroupScores],
-    (ms, before): (&dyn Fn(&Graph) -> Result<f64>, f64),
+    (ms, before): (&Estimate, f64),
     input: &mut dyn BufRead,
     output: &mut dyn Write,
 ) -> Result<PrunePlan> {
