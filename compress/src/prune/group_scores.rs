@@ -46,7 +46,7 @@ impl GroupScores {
     pub fn of(graph: &Graph, scoring: &Scoring, eligible: impl Fn(&[String]) -> bool) -> Result<Vec<Self>> {
         let flow = ChannelFlow::new(graph)?;
         let wanted = Wanted::new(graph, &flow, eligible);
-        let places = places(&flow);
+        let places = flow.places();
         let mut joined = Units::new(&flow, scoring.joins());
         let mut apart: Vec<Vec<LayerScores>> = vec![Vec::new(); flow.groups().len()];
         for site in wanted.sites(graph, &flow, scoring.criterion()) {
@@ -76,15 +76,6 @@ impl GroupScores {
         };
         Ok(flow.groups().iter().zip(joined.of_groups(&flow)?).zip(apart).filter_map(group).collect())
     }
-}
-
-/// For each unit, its group and its position there; none of units that no layer with weights makes.
-fn places(flow: &ChannelFlow) -> Vec<Option<(usize, usize)>> {
-    let mut places = vec![None; flow.unit_count()];
-    for (index, group) in flow.groups().iter().enumerate() {
-        group.units.iter().enumerate().for_each(|(place, unit)| places[unit.id] = Some((index, place)));
-    }
-    places
 }
 
 #[cfg(test)]

@@ -112,6 +112,15 @@ impl ChannelFlow {
         self.count
     }
 
+    /// For each unit, the index of its group and its position there; none of units that no layer with weights makes.
+    pub fn places(&self) -> Vec<Option<(usize, usize)>> {
+        let mut places = vec![None; self.count];
+        for (index, group) in self.groups.iter().enumerate() {
+            group.units.iter().enumerate().for_each(|(place, unit)| places[unit.id] = Some((index, place)));
+        }
+        places
+    }
+
     /// All groups, in graph order.
     pub fn groups(&self) -> &[Group] {
         &self.groups

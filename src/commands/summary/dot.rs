@@ -1,7 +1,6 @@
 //! A picture of a network as Graphviz reads it (`dot -Tsvg x.dot`): a box for each layer, in the color of the channels that
 //! it makes or passes on. Layers of one color lose channels together; gray ones lose none.
 
-use super::groups::group_of_units;
 use lopper_engine::channels::{ChannelFlow, has_weight};
 use lopper_engine::{Graph, NodeId};
 use std::fmt::Write;
@@ -15,9 +14,9 @@ pub fn dot(title: &str, graph: &Graph, flow: &ChannelFlow, shapes: &[Vec<usize>]
         "digraph {} {{\n  node [shape = box, fontname = \"Helvetica\", fontsize = 10];\n  edge [arrowsize = 0.6];\n",
         quoted(title)
     );
-    let of_units = group_of_units(flow);
+    let places = flow.places();
     for (id, node) in graph.nodes().iter().enumerate() {
-        let groups = groups(flow, &of_units, id);
+        let groups = groups(flow, &places, id);
         let size = shapes[id][1..].iter().map(usize::to_string).collect::<Vec<_>>().join("×");
         let mut label = format!("{}\n{}\n{size}", node.name, node.layer.kind());
         if let (true, &[group]) = (has_weight(&node.layer), &groups[..]) {
@@ -41,9 +40,9 @@ pub fn dot(title: &str, graph: &Graph, flow: &ChannelFlow, shapes: &[Vec<usize>]
 const GRAY: &str = "#e0e0e0";
 
 /// The groups whose channels `node` makes or passes on, in the order of its channels.
-fn groups(flow: &ChannelFlow, of_units: &[Option<usize>], node: NodeId) -> Vec<usize> {
+fn groups(flow: &ChannelFlow, places: &[Option<(usize, usize)>], node: NodeId) -> Vec<usize> {
     let mut groups = Vec::new();
-    for group in flow.units(node).iter().filter_map(|&unit| of_units[unit]) {
+    for (group, _) in flow.units(node).iter().filter_map(|&unit| places[unit]) {
         if groups.last() != Some(&group) && !groups.contains(&group) {
             groups.push(group);
         }

@@ -20,22 +20,17 @@ pub struct ChannelGroup {
     frozen: Option<&'static str>,
 }
 
-/// For each unit of `flow`, the index of its group; none of units that no layer with weights makes.
-pub fn group_of_units(flow: &ChannelFlow) -> Vec<Option<usize>> {
-    let mut groups = vec![None; flow.unit_count()];
-    for (index, group) in flow.groups().iter().enumerate() {
-        group.units.iter().for_each(|unit| groups[unit.id] = Some(index));
-    }
-    groups
-}
-
 /// The groups of `graph`, of channels `flow`, in graph order.
 pub fn channel_groups(graph: &Graph, flow: &ChannelFlow) -> Vec<ChannelGroup> {
-    let of_units = group_of_units(flow);
+    let places = flow.places();
     let mut readers: Vec<Vec<String>> = vec![Vec::new(); flow.groups().len()];
     for node in graph.nodes().iter().filter(|node| ends_at(&node.layer)) {
-        let read: BTreeSet<usize> =
-            flow.units(node.inputs[0]).iter().filter_map(|&unit| of_units[unit]).collect();
+        let read: BTreeSet<usize> = flow
+            .units(node.inputs[0])
+            .iter()
+            .filter_map(|&unit| places[unit])
+            .map(|(group, _)| group)
+            .collect();
         read.into_iter().for_each(|group| readers[group].push(node.name.clone()));
     }
     let groups = flow.groups().iter().zip(readers).enumerate();
