@@ -1,23 +1,25 @@
-//! Depthwise 3×3 convolution of channels-last images, row by row.
+//! Depthwise 3×3, 5×5 and 7×7 convolution of channels-last images, row by row.
 //!
 //! ```text
 //!   for row of the output                      a task has some of them
-//!     for vector of channels                   the nine weights stay in registers
-//!       for pixel                              a column of three pixels is loaded once for all outputs that read it
+//!     for four pixels                          find the pixels that they read: rows of the kernel × columns
+//!       for vector of channels                 four sums, which do not wait for each other
+//!         for row of the kernel                load its columns once for all outputs that read them
+//!           for column of the kernel           load a weight once for four outputs
 //!
-//!             left mid right                   with stride 1, mid and right are the next pixel's left and mid
-//!         ┌──┬──┬──┬──┐
-//!         │  │  │  │→ │
-//!         │  │  │  │→ │    y += x · w          tap by tap, in the order of [`super::depthwise`], so the bits are the same
-//!         │  │  │  │→ │
-//!         └──┴──┴──┴──┘
+//!              x x x x x x                     3×3 with stride 1: six columns for four outputs
+//!              └─┬─┘                           y += x · w          tap by tap, in the order of [`super::depthwise`],
+//!                y y y y                                           so the bits are the same
 //! ```
 //!
-//! An output takes three or six loads instead of nine, and no table of pointers. The sums of neighboring pixels do not
-//! depend on each other, so the processor overlaps them.
+//! Four outputs of a 3×3 kernel take 27 loads for 36 multiply-adds. The sums, the columns and a weight fit in the 16
+//! registers of AVX2; nine weights would not. Pixels are found through a table of pointers, as those in the padding lead to
+//! zeros: so the inner loop runs through the channels, which are contiguous, without a branch, and images of any width take
+//! the same code.
 
 use super::Epilogue;
 use crate::cpu::Cpu;
+use crate::cpu::gemm::tile::{load_lanes, store_lanes};
 use crate::cpu::simd::activate::activate;
 use crate::cpu::simd::{Kernel, Simd};
 use crate::shapes::Conv2d;
@@ -26,10 +28,15 @@ use std::ops::Range;
 
 /// The number of floats of a task's output.
 const TASK: usize = 1 << 13;
+/// The number of neighboring pixels that are computed at a time.
+const PIXELS: usize = 4;
+/// The most columns that they read: those of a 5×5 kernel with stride 2.
+const COLUMNS: usize = 11;
 
 /// Whether a depthwise convolution has this kernel.
 pub(super) fn applies(g: &Conv2d) -> bool {
-    [g.kh, g.kw] == [3; 2] && g.dilation == [1; 2] && matches!(g.stride[1], 1 | 2)
+    let size = matches!((g.kh, g.stride[1]), (3 | 5, 1 | 2) | (7, 1));
+    size && g.kw == g.kh && g.dilation == [1; 2]
 }
 
 /// The operands of a depthwise convolution, which computes `y = activation(x ∗ w + bias + residual)`.
@@ -42,7 +49,7 @@ pub(super) struct DepthwiseRows<'a> {
     pub first: usize,
     /// At least `C` zeros.
     pub zeros: &'a [f32],
-    /// `[9, C]`.
+    /// `[KH·KW, C]`.
     pub w: &'a [f32],
     pub epilogue: &'a Epilogue<'a>,
 }
@@ -50,10 +57,18 @@ pub(super) struct DepthwiseRows<'a> {
 impl DepthwiseRows<'_> {
     /// Computes the output rows `rows`, which are counted through the batch. `x` has all rows that they read.
     pub(super) fn run(&self, cpu: &Cpu, rows: Range<usize>, y: &mut [f32]) {
-        let Self { g, zeros, w, .. } = *self;
-        assert!(applies(g) && w.len() >= 9 * g.c && zeros.len() >= g.c, "nine weights for each channel");
+        let Self { g, zeros, w, epilogue, .. } = *self;
+        assert!(
+            applies(g) && w.len() >= g.kh * g.kw * g.c && zeros.len() >= g.c,
+            "a weight for each tap and channel"
+        );
+        assert!(epilogue.bias.is_none_or(|bias| bias.len() >= g.c), "the bias has one value per channel");
         let row = g.ow() * g.c;
         assert_eq!(y.len(), rows.len() * row, "the output has the length of its rows");
+        assert!(
+            epilogue.residual.is_none_or(|residual| residual.len() >= rows.end * row),
+            "the residual has all rows"
+        );
         let each = (TASK / row.max(1)).max(1);
         cpu.run(|| {
             cpu.divide(y.par_chunks_mut((each * row).max(1)).enumerate()).for_each(|(task, y)| {
@@ -70,6 +85,7 @@ struct Row<'a> {
     of: DepthwiseRows<'a>,
     /// The number of the row in the batch.
     index: usize,
+    /// `[OW, C]`.
     y: &'a mut [f32],
 }
 
@@ -77,103 +93,123 @@ impl Kernel for Row<'_> {
     type Output = ();
 
     #[inline(always)]
-    fn run<S: Simd>(mut self, s: S) {
-        let c = self.of.g.c;
-        if c < S::LANES {
-            return self.strided::<S, false>(s, 0);
-        }
-        for first in (0..c).step_by(S::LANES) {
-            // The last vector computes some channels of the one before again instead of a part of a vector.
-            self.strided::<S, true>(s, first.min(c - S::LANES));
+    fn run<S: Simd>(self, s: S) {
+        match (self.of.g.kh, self.of.g.stride[1]) {
+            (3, 1) => self.pixels::<S, 3, 1>(s),
+            (3, _) => self.pixels::<S, 3, 2>(s),
+            (5, 1) => self.pixels::<S, 5, 1>(s),
+            (5, _) => self.pixels::<S, 5, 2>(s),
+            _ => self.pixels::<S, 7, 1>(s),
         }
     }
 }
 
 impl<'a> Row<'a> {
+    /// Computes all pixels.
     #[inline(always)]
-    fn strided<S: Simd, const WHOLE: bool>(&mut self, s: S, first: usize) {
-        match self.of.g.stride[1] {
-            1 => self.channels::<S, WHOLE, 1>(s, first),
-            _ => self.channels::<S, WHOLE, 2>(s, first),
+    fn pixels<S: Simd, const K: usize, const STRIDE: usize>(mut self, s: S) {
+        let (c, width, lines) = (self.of.g.c, self.of.g.ow(), self.lines::<K>());
+        for first in (0..width).step_by(PIXELS) {
+            let table = self.table::<K, STRIDE>(&lines, first);
+            let group = Group { table, first, count: PIXELS.min(width - first) };
+            if c < S::LANES {
+                self.vector::<S, false, K, STRIDE>(s, &group, 0);
+                continue;
+            }
+            for channel in (0..c - S::LANES).step_by(S::LANES) {
+                self.vector::<S, true, K, STRIDE>(s, &group, channel);
+            }
+            // The last vector computes some channels of the one before again instead of a part of a vector.
+            self.vector::<S, true, K, STRIDE>(s, &group, c - S::LANES);
         }
     }
 
-    /// Computes the channels of one vector from `first` on: all lanes of it, or the row's only channels.
+    /// The rows of the image that the row reads, or none in the padding.
     #[inline(always)]
-    fn channels<S: Simd, const WHOLE: bool, const STRIDE: usize>(&mut self, s: S, first: usize) {
-        let DepthwiseRows { g, w, epilogue, .. } = self.of;
-        let (c, lines) = (g.c, self.lines(first));
-        let lanes = if WHOLE { S::LANES } else { c };
-        let mut weights = [s.zero(); 9];
-        for (tap, weight) in weights.iter_mut().enumerate() {
-            *weight = s.get(&w[tap * c + first..][..lanes]);
-        }
-        let mut bias = s.zero();
-        if let Some(values) = epilogue.bias {
-            bias = s.get(&values[first..][..lanes]);
-        }
-        let bounds = epilogue.activation.bounds();
-        let [low, high] = bounds.unwrap_or([f32::NEG_INFINITY, f32::INFINITY]);
-        let (low, high) = (s.splat(low), s.splat(high));
-        let mut left = self.column(s, &lines, lanes, 0);
-        let mut mid = self.column(s, &lines, lanes, 1);
-        for pixel in 0..g.ow() {
-            if STRIDE == 2 {
-                mid = self.column(s, &lines, lanes, 2 * pixel + 1);
-            }
-            let right = self.column(s, &lines, lanes, STRIDE * pixel + 2);
-            let mut sum = s.zero();
-            for ky in 0..3 {
-                sum = s.fma(left[ky], weights[3 * ky], sum);
-                sum = s.fma(mid[ky], weights[3 * ky + 1], sum);
-                sum = s.fma(right[ky], weights[3 * ky + 2], sum);
-            }
-            let mut v = sum;
-            if epilogue.bias.is_some() {
-                v = s.add(v, bias);
-            }
-            if let Some(residual) = epilogue.residual {
-                let at = (self.index * g.ow() + pixel) * c;
-                v = s.add(v, s.get(&residual[at + first..][..lanes]));
-            }
-            if bounds.is_some() {
-                v = s.min(high, s.max(low, v));
-            } else {
-                v = activate(s, epilogue.activation, v);
-            }
-            s.put(&mut self.y[pixel * c + first..][..lanes], v);
-            (left, mid) = if STRIDE == 1 { (mid, right) } else { (right, mid) };
-        }
-    }
-
-    /// The three rows of the input that the row reads, from channel `first` on.
-    #[inline(always)]
-    fn lines(&self, first: usize) -> [Line<'a>; 3] {
-        let DepthwiseRows { g, x, first: before, zeros, .. } = self.of;
+    fn lines<const K: usize>(&self) -> [Option<&'a [f32]>; K] {
+        let DepthwiseRows { g, x, first, .. } = self.of;
         let (image, oy) = (self.index / g.oh(), self.index % g.oh());
-        let mut lines: [Line; 3] = [(&zeros[first..g.c], 0); 3];
-        for (ky, line) in lines.iter_mut().enumerate() {
+        std::array::from_fn(|ky| {
             let y = (oy * g.stride[0] + ky).wrapping_sub(g.padding[0]);
-            if y < g.h {
-                *line = (&x[(image * g.h + y - before) * g.w * g.c..][first..g.w * g.c], g.c);
-            }
-        }
-        lines
+            (y < g.h).then(|| &x[(image * g.h + y - first) * g.w * g.c..][..g.w * g.c])
+        })
     }
 
-    /// The first `lanes` channels of column `x` of the padded input.
+    /// The pixels of `lines` that the outputs from `first` on read. A pixel has C floats.
     #[inline(always)]
-    fn column<S: Simd>(&self, s: S, lines: &[Line; 3], lanes: usize, x: usize) -> [S::F; 3] {
-        let (g, x) = (self.of.g, x.wrapping_sub(self.of.g.padding[1]));
-        let mut column = [s.zero(); 3];
-        if x < g.w {
-            for (value, (line, step)) in column.iter_mut().zip(lines) {
-                *value = s.get(&line[x * step..][..lanes]);
+    fn table<const K: usize, const STRIDE: usize>(
+        &self,
+        lines: &[Option<&[f32]>; K],
+        first: usize,
+    ) -> [[*const f32; COLUMNS]; K] {
+        let DepthwiseRows { g, zeros, .. } = self.of;
+        let mut table = [[zeros.as_ptr(); COLUMNS]; K];
+        for (row, line) in table.iter_mut().zip(lines) {
+            let Some(line) = line else { continue };
+            for j in 0..(PIXELS - 1) * STRIDE + K {
+                let x = (first * STRIDE + j).wrapping_sub(g.padding[1]);
+                if x < g.w {
+                    row[j] = line[x * g.c..].as_ptr();
+                }
             }
         }
-        column
+        table
+    }
+
+    /// Computes the vector from `channel` on of each output of `group`: all lanes of it if `WHOLE`, or the row's only channels.
+    #[inline(always)]
+    fn vector<S: Simd, const WHOLE: bool, const K: usize, const STRIDE: usize>(
+        &mut self,
+        s: S,
+        group: &Group<K>,
+        channel: usize,
+    ) {
+        let DepthwiseRows { g, w, epilogue, .. } = self.of;
+        let lanes = if WHOLE { S::LANES } else { g.c };
+        let mut sums = [s.zero(); PIXELS];
+        let mut weights = w.as_ptr().wrapping_add(channel);
+        for row in &group.table {
+            let mut x = [s.zero(); COLUMNS];
+            for j in 0..(PIXELS - 1) * STRIDE + K {
+                // SAFETY: a pixel has C floats, and `channel + lanes ≤ C`.
+                x[j] = unsafe { load_lanes(s, row[j].add(channel), lanes) };
+            }
+            for kx in 0..K {
+                // SAFETY: `w` has C floats for each of the K·K taps, as `DepthwiseRows::run` asserts.
+                let weight = unsafe { load_lanes(s, weights, lanes) };
+                weights = weights.wrapping_add(g.c);
+                for p in 0..PIXELS {
+                    sums[p] = s.fma(x[p * STRIDE + kx], weight, sums[p]);
+                }
+            }
+        }
+        if let Some(bias) = epilogue.bias {
+            let bias = s.get(&bias[channel..][..lanes]);
+            sums = sums.map(|sum| s.add(sum, bias));
+        }
+        let residual =
+            epilogue.residual.map(|residual| &residual[self.index * self.y.len()..][..self.y.len()]);
+        for p in 0..PIXELS {
+            if p < group.count {
+                let at = (group.first + p) * g.c + channel;
+                let mut v = sums[p];
+                if let Some(residual) = residual {
+                    v = s.add(v, s.get(&residual[at..][..lanes]));
+                }
+                let v = activate(s, epilogue.activation, v);
+                // SAFETY: the row has OW pixels of C floats, as `DepthwiseRows::run` asserts, and this is one of them.
+                unsafe { store_lanes(s, self.y.as_mut_ptr().add(at), v, lanes) };
+            }
+        }
     }
 }
 
-/// A row of the input, and the distance of its pixels: 0 in the padding, where every pixel is zero.
-type Line<'a> = (&'a [f32], usize);
+/// [`PIXELS`] neighboring outputs.
+struct Group<const K: usize> {
+    /// The pixels that they read.
+    table: [[*const f32; COLUMNS]; K],
+    /// The first one.
+    first: usize,
+    /// How many of them exist. The others are computed from pixels that may be any, and not stored.
+    count: usize,
+}

@@ -98,8 +98,9 @@ impl Tile {
 }
 
 /// Computes a tile of at most `MR × NV` vectors. A single row, as in a linear layer with batch size 1, is limited by
-/// the speed at which B arrives from memory, and up to half of the rows are a quarter of an 8×8 map, or its four tiles
-/// of Winograd's F(4×4). Both have loops of their own that do no work for missing rows.
+/// the speed at which B arrives from memory. Up to half of the rows are a quarter of an 8×8 map, or its four tiles of
+/// Winograd's F(4×4), and four of six rows are what a map of 4, 8, 16 … pixels squared leaves. These have loops of their own
+/// that do no work for missing rows.
 ///
 /// Each backend instantiates this inside a `#[target_feature]` function.
 ///
@@ -113,6 +114,7 @@ pub(in crate::cpu) unsafe fn tile<S: Simd, E: Element, const MR: usize, const NV
             (1, _) => rows::<S, E, 1, NV>(s, t),
             (..=4, 8) => rows::<S, E, 4, NV>(s, t),
             (..=3, 6) => rows::<S, E, 3, NV>(s, t),
+            (4, 6) => rows::<S, E, 4, NV>(s, t),
             (..=2, 4) => rows::<S, E, 2, NV>(s, t),
             _ => rows::<S, E, MR, NV>(s, t),
         }
