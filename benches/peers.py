@@ -199,9 +199,12 @@ def imported_model(case, arguments):
 
 
 def lopper_files(case, arguments):
-    """Returns the milliseconds of lopper's own network, and of the one that it reads from ONNX."""
+    """Returns the milliseconds of lopper's own network, and of the one that it reads from ONNX: in turn in one process, since
+    equal networks in two processes differ by more than the ratio to aim for."""
     own, imported = random_model(case.what, case.size, arguments), imported_model(case, arguments)
-    return {"lopper": bench(case, arguments, own, "--fold"), IMPORTED: bench(case, arguments, imported, "--fold")}
+    options = f"--fold --size {case.size} --batch {case.batch} --threads {case.threads} --json"
+    answer = said_by([arguments.lopper, "bench", own, "--beside", imported, *options.split()])
+    return dict(zip(["lopper", IMPORTED], (row["median_ms"] for row in json.loads(answer)["networks"])))
 
 
 def sparse_model(case, arguments):
@@ -254,9 +257,10 @@ def in_turn(case, peers, ours, arguments):
     """Returns the rows of all rounds of a case; `ours` returns the milliseconds of lopper's runs by their names."""
     rows = []
     for number in range(arguments.rounds):
+        time.sleep(0.3)  # until the previous engine's threads stop spinning
         times = ours()
         for peer in peers:
-            time.sleep(0.3)  # until the previous engine's threads stop spinning
+            time.sleep(0.3)
             times[peer.engine] = peer.time(arguments.seconds)
         fields = [case.kind, case.what, case.size, case.batch, case.threads]
         rows += [[*fields, engine, number, f"{ms:.4g}"] for engine, ms in times.items()]

@@ -117,7 +117,7 @@ row! {
 row! {
     /// One round of one engine on one case, written by `peers.py`.
     PeerRow {
-        /// `network`, `training`, `layer` or `images`.
+        /// `network`, `sparse`, `onnx`, `training`, `layer` or `images`.
         kind: String,
         /// Network, or network and layer.
         what: String,

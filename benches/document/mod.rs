@@ -11,6 +11,7 @@ pub mod atlas;
 pub mod blocks;
 mod charts;
 mod dots;
+mod imported;
 mod pages;
 pub mod peers;
 mod pruners;
@@ -37,6 +38,8 @@ struct Results {
     peers: Record<PeerRow>,
     /// Networks with zero weights, beside an engine that skips them.
     sparse_peers: Record<PeerRow>,
+    /// Networks from ONNX files, beside engines that read the same files.
+    onnx_peers: Record<PeerRow>,
     targets: Record<TargetRow>,
     /// Channels chosen by other tools and by ours.
     pruners: Record<PrunerRow>,
@@ -54,6 +57,7 @@ impl Results {
             cuda_resources: Record::read(&directory.join("cuda_resources.csv"))?,
             peers: Record::read(&directory.join("peers.csv"))?,
             sparse_peers: Record::read(&directory.join("sparse_peers.csv"))?,
+            onnx_peers: Record::read(&directory.join("onnx_peers.csv"))?,
             targets: Record::read(&directory.join("targets.csv"))?,
             pruners: Record::read(&directory.join("pruners.csv"))?,
         })

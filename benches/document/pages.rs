@@ -3,7 +3,7 @@
 use super::Results;
 use super::charts::distinct;
 use super::peers::{Case, cases, engines};
-use super::pruners;
+use super::{imported, pruners};
 use crate::common::record::Record;
 use crate::common::rows::{Conv2dRow, LinearRow, PeerRow, PrunerRow, ResourcesRow, SparseRow, TargetRow};
 use serde::de::DeserializeOwned;
@@ -28,6 +28,7 @@ pub fn document(results: &Results) -> String {
         HEAD.to_string(),
         peers(results),
         sparse_peers(results),
+        onnx_peers(&results.onnx_peers),
         pruners(&results.pruners),
         networks(results),
         conv2d(&results.conv2d),
@@ -83,7 +84,7 @@ fn percent(part: f64, whole: f64) -> String {
 }
 
 /// Returns the value, or a dash if it is missing.
-fn or_dash(value: Option<String>) -> String {
+pub fn or_dash(value: Option<String>) -> String {
     value.unwrap_or_else(|| "–".into())
 }
 
@@ -119,6 +120,11 @@ engines read the same weights: lopper from a model file with masks, the other on
     let mut text = section("Networks with zero weights beside DeepSparse", &results.sparse_peers, words);
     text += &peer_table(&cases, &results.targets.rows);
     text
+}
+
+fn onnx_peers(record: &Record<PeerRow>) -> String {
+    let words = imported::words(&record.rows, record.says("engines"));
+    section("Networks from ONNX files", record, &words) + &imported::by_case(&record.rows)
 }
 
 fn pruners(record: &Record<PrunerRow>) -> String {

@@ -6,7 +6,7 @@
 use crate::common::rows::{PeerRow, TargetRow};
 
 /// Engine name of lopper's own times.
-const LOPPER: &str = "lopper";
+pub const LOPPER: &str = "lopper";
 
 /// One case: what was computed, and each engine's times.
 pub struct Case<'a> {
@@ -16,7 +16,7 @@ pub struct Case<'a> {
     engines: Vec<(&'a str, Vec<f64>)>,
 }
 
-/// Returns the cases of one kind (`network`, `training`, `layer` or `images`), in the order of the file.
+/// Returns the cases of one kind (`network`, `sparse`, `onnx`, `training`, `layer` or `images`), in the order of the file.
 pub fn cases<'a>(rows: &'a [PeerRow], kind: &str) -> Vec<Case<'a>> {
     let mut cases: Vec<Case> = Vec::new();
     for row in rows.iter().filter(|row| row.kind == kind) {

@@ -22,7 +22,8 @@ fn geometry() -> impl Strategy<Value = Conv2d> {
     let image = (1..=3usize, 1..=13usize, 1..=13usize);
     let channels =
         (1..=70usize, 1..=70usize, prop_oneof![4 => Just(1usize), 1 => 2..=3usize, 1 => Just(0usize)]);
-    let kernel = (1..=4usize, 1..=4usize);
+    // 5×5 and 7×7 for depthwise convolutions, which have kernels of these sizes.
+    let kernel = prop_oneof![6 => (1..=4usize, 1..=4usize), 1 => Just((5, 5)), 1 => Just((7, 7))];
     let window = (1..=3usize, 1..=3usize, 0..=3usize, 0..=3usize, 1..=2usize, 1..=2usize);
     (image, channels, kernel, window, extra_padding()).prop_filter_map(
         "the window fits",

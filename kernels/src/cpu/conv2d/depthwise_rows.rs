@@ -17,7 +17,7 @@
 //! zeros: so the inner loop runs through the channels, which are contiguous, without a branch, and images of any width take
 //! the same code.
 
-use super::Epilogue;
+use super::{Epilogue, depthwise};
 use crate::cpu::Cpu;
 use crate::cpu::gemm::tile::{load_lanes, store_lanes};
 use crate::cpu::simd::activate::activate;
@@ -37,6 +37,14 @@ const COLUMNS: usize = 11;
 pub(super) fn applies(g: &Conv2d) -> bool {
     let size = matches!((g.kh, g.stride[1]), (3 | 5, 1 | 2) | (7, 1));
     size && g.kw == g.kh && g.dilation == [1; 2]
+}
+
+/// The convolution of `dy` by the weights of `g`, its taps in reverse, that is the input gradient of `g`, if this kernel
+/// computes it: `dx[p] = Σ_t dy[p + pad − t] · w[t] = Σ_u dy[p − (K − 1 − pad) + u] · w[K − 1 − u]` with stride 1.
+pub(super) fn backward(g: &Conv2d) -> Option<Conv2d> {
+    let padding = [g.kh.checked_sub(g.padding[0] + 1)?, g.kw.checked_sub(g.padding[1] + 1)?];
+    let back = Conv2d { h: g.oh(), w: g.ow(), padding, ..*g };
+    (depthwise::applies(g) && applies(g) && g.stride == [1; 2] && g.extra_padding == [0; 2]).then_some(back)
 }
 
 /// The operands of a depthwise convolution, which computes `y = activation(x ∗ w + bias + residual)`.

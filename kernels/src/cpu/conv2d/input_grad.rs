@@ -8,6 +8,7 @@
 use super::Epilogue;
 use super::algorithm::{Algorithm, Weights};
 use super::choice::Choice;
+use super::depthwise_rows::{self, DepthwiseRows};
 use super::implicit_gemm::ImplicitGemm;
 use super::windows::Windows;
 use super::winograd::{Direction, run_fresh};
@@ -112,6 +113,16 @@ pub fn conv2d_input_grad(cpu: &Cpu, g: &Conv2d, dy: &[f32], w: &[f32], dx: &mut 
     let epilogue = Epilogue::default();
     if Choice::fastest(cpu, g, Weights::Fresh).algorithm != Algorithm::Direct {
         return run_fresh(cpu, g, Direction::InputGrad, dy, w, epilogue, dx);
+    }
+    if let Some(back) = depthwise_rows::backward(g) {
+        let mut scratch = cpu.scratch(back.w_len() + back.c);
+        let (packed, zeros) = scratch.split_at_mut(back.w_len());
+        zeros.fill(0.0);
+        let taps: Vec<usize> = (0..g.kh * g.kw).rev().collect();
+        depthwise::pack_taps(g, w, &taps, packed);
+        let rows = 0..back.n * back.oh();
+        return DepthwiseRows { g: &back, x: dy, first: 0, zeros, w: packed, epilogue: &epilogue }
+            .run(cpu, rows, dx);
     }
     for class in classes(g) {
         let windows = class.windows(g);

@@ -144,21 +144,24 @@ unsafe fn rows<S: Simd, E: Element, const MR: usize, const NV: usize>(s: S, t: &
     for segment in 0..t.a.segments {
         let mut rows = [std::ptr::null::<f32>(); MR];
         for i in 0..MR {
-            // SAFETY: the table has MR pointers for each segment, and `a_offset` stays inside each row.
-            rows[i] = unsafe { (*t.a.rows.add(segment * t.a.row_stride + i)).add(t.a.a_offset) };
+            // SAFETY: the table has MR pointers for each segment.
+            rows[i] = unsafe { *t.a.rows.add(segment * t.a.row_stride + i) };
         }
-        let mut k = 0;
+        // One index for all rows: with the offset in each pointer, the compiler would advance every one of them.
+        let mut k = t.a.a_offset;
         for _ in 0..t.a.len {
             let mut bv = [s.zero(); NV];
             for j in 0..NV {
                 // SAFETY: B has NR = NV · LANES elements for each of the `segments · len` steps.
                 bv[j] = unsafe { E::load(s, b.add(j * S::LANES)) };
-                prefetch(b.wrapping_add((AHEAD * NV + j) * S::LANES));
+                if (j * S::LANES).is_multiple_of(LINE) {
+                    prefetch(b.wrapping_add((AHEAD * NV + j) * S::LANES));
+                }
             }
             prefetch_far(next);
             next = next.wrapping_add(64);
             for i in 0..MR {
-                // SAFETY: each row has `len` elements, `a_step` apart.
+                // SAFETY: from `a_offset` on, each row has `len` elements, `a_step` apart.
                 let a = s.splat(unsafe { *rows[i].add(k) });
                 for j in 0..NV {
                     acc[i][j] = s.fma(a, bv[j], acc[i][j]);
