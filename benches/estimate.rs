@@ -11,7 +11,7 @@ mod common;
 
 use clap::Parser;
 use common::Options;
-use lopper::latency::{ROUNDS, in_turn_by_batch, test_images};
+use lopper::latency::{ROUNDS, TURN, in_turn_by_batch, test_images};
 use lopper::machine::{Layer, MachineClock, NetworkClock, held_out};
 use lopper_compress::prune::{Amount, Constants, PruneConfig, PruneStage, Target};
 use lopper_compress::sparsify::{SparsifyConfig, SparsityTarget};
@@ -196,7 +196,7 @@ fn of_cuts(name: &str, size: usize, clock: &MachineClock) -> Result<Vec<Row>> {
     let whole = of_network.ms(&graph, image, device)?;
     let mut rows = Vec::new();
     for (cut, after) in cuts(&graph)? {
-        let found = in_turn_by_batch(&[(&graph, shape), (&after, shape)], ROUNDS, device)?;
+        let found = in_turn_by_batch(&[(&graph, shape), (&after, shape)], ROUNDS, TURN, device)?;
         let estimated_ms = of_network.ms(&after, image, device)? / whole * found[0].median;
         let (measured_ms, threads) = (found[1].median, threads(device));
         let what = format!("{name}, {cut}");
@@ -254,7 +254,7 @@ fn to_share(
         line.lines().last().unwrap_or_default()
     );
     let shape = [1, arguments.size, arguments.size, 3];
-    let found = in_turn_by_batch(&[(&graph, shape), (&after.graph, shape)], ROUNDS, device)?;
+    let found = in_turn_by_batch(&[(&graph, shape), (&after.graph, shape)], ROUNDS, TURN, device)?;
     let (before, after) = (found[0], found[1]);
     let asked = arguments.share * before.median;
     println!(

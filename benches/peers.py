@@ -202,8 +202,8 @@ def lopper_files(case, arguments):
     """Returns the milliseconds of lopper's own network, and of the one that it reads from ONNX: in turn in one process, since
     equal networks in two processes differ by more than the ratio to aim for."""
     own, imported = random_model(case.what, case.size, arguments), imported_model(case, arguments)
-    options = f"--fold --size {case.size} --batch {case.batch} --threads {case.threads} --json"
-    answer = said_by([arguments.lopper, "bench", own, "--beside", imported, *options.split()])
+    numbers = f"--size {case.size} --batch {case.batch} --threads {case.threads} --seconds {arguments.seconds}"
+    answer = said_by([arguments.lopper, "bench", own, "--beside", imported, "--fold", *numbers.split(), "--json"])
     return dict(zip(["lopper", IMPORTED], (row["median_ms"] for row in json.loads(answer)["networks"])))
 
 

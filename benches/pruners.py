@@ -94,7 +94,7 @@ class Lopper:
 
     def latencies(self, base, others):
         """Returns the milliseconds of `others`, and their ratios to `base`, timed in turn."""
-        timing = ["--batch", self.options.batch, "--threads", self.options.threads, "--json"]
+        timing = ["--batch", self.options.batch, "--threads", self.options.threads, "--seconds", 0.5, "--json"]
         found = json.loads(self.run("bench", base, "--beside", *others, *timing))["networks"][1:]
         return [(network["median_ms"], network["time_ratio"]) for network in found]
 

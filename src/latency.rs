@@ -7,7 +7,7 @@ use lopper_engine::plan::Plan;
 use serde::Serialize;
 use std::time::{Duration, Instant};
 
-pub use in_turn::{FEW_ROUNDS, ROUNDS, Rounds, in_turn, in_turn_by_batch};
+pub use in_turn::{FEW_ROUNDS, ROUNDS, Rounds, TURN, in_turn, in_turn_by_batch};
 
 /// Summary of a latency, as reported.
 #[derive(Serialize)]

@@ -32,7 +32,7 @@ pub struct Bench {
     /// Fold the batch norms first
     #[arg(long)]
     fold: bool,
-    /// Seconds to measure for
+    /// Seconds to measure for; with --beside, at least these for each network
     #[arg(long, default_value_t = 2.0)]
     seconds: f64,
     /// Use only the direct convolution algorithm, which stores each weight once
@@ -55,7 +55,7 @@ pub struct Bench {
     /// Time these networks in turn with it instead, as the stages of a run are timed, so that their ratios hold although
     /// the machine is busy for a while
     #[arg(long, value_name = "NETWORK", num_args = 1..,
-        conflicts_with_all = ["layers", "training", "stages", "direct", "linear_weights", "seconds"])]
+        conflicts_with_all = ["layers", "training", "stages", "direct", "linear_weights"])]
     beside: Vec<String>,
 }
 
@@ -82,13 +82,13 @@ impl Bench {
     pub fn run(&self, common: &Common) -> Result<()> {
         let (graph, shape) = self.open(&self.network)?;
         let device = common.device()?;
-        if !self.beside.is_empty() {
-            let beside = self.beside(graph, shape, common, &device)?;
-            return common.print(&beside, || beside.text());
-        }
         let time = Duration::try_from_secs_f64(self.seconds).map_err(|e| {
             Error::invalid(format!("--seconds: expected at least 0, found {}: {e}", self.seconds))
         })?;
+        if !self.beside.is_empty() {
+            let beside = self.beside((graph, shape), time, common, &device)?;
+            return common.print(&beside, || beside.text());
+        }
         if self.training {
             graph.require_training(shape, training::MOMENTS, &device)?;
             let images = test_images(shape.iter().product());
@@ -135,8 +135,14 @@ impl Bench {
         common.print(&timing, || text(&timing))
     }
 
-    /// The latencies of `graph` and of the networks beside it.
-    fn beside(&self, graph: Graph, shape: [usize; 4], common: &Common, device: &Device) -> Result<Beside> {
+    /// The latencies of a graph with images of this shape and of the networks beside it, in at least `time` for each.
+    fn beside(
+        &self,
+        (graph, shape): (Graph, [usize; 4]),
+        time: Duration,
+        common: &Common,
+        device: &Device,
+    ) -> Result<Beside> {
         if common.strict {
             return Err(Error::invalid("--beside: times plans as a run does: expected no --strict"));
         }
@@ -145,7 +151,7 @@ impl Bench {
             Ok((name.clone(), graph, shape))
         });
         let all = std::iter::once(Ok((self.network.clone(), graph, shape))).chain(others);
-        Beside::measure(&all.collect::<Result<Vec<_>>>()?, device)
+        Beside::measure(&all.collect::<Result<Vec<_>>>()?, time, device)
     }
 
     /// A network, and the shape `[N, H, W, C]` of its images.

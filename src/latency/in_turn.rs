@@ -20,8 +20,8 @@ pub const ROUNDS: usize = 15;
 /// Rounds of a table that more rows will follow.
 pub const FEW_ROUNDS: usize = 5;
 
-/// Shortest time of a turn.
-const TURN: Duration = Duration::from_millis(4);
+/// Time of a turn in a table: short, so that the machine does not change in a round.
+pub const TURN: Duration = Duration::from_millis(4);
 /// A run that takes longer than this hardly notices that the weights are no longer in the cache.
 const LONG: Duration = Duration::from_millis(2);
 /// If the rounds of a final table differ by more than this share, up to [`MORE`] times as many follow.
@@ -51,16 +51,17 @@ pub struct Rounds {
 /// Those of planning and running.
 pub fn in_turn(networks: &[(&Graph, [usize; 3])], rounds: usize, device: &Device) -> Result<Vec<Rounds>> {
     let networks: Vec<_> = networks.iter().map(|&(graph, [h, w, c])| (graph, [1, h, w, c])).collect();
-    in_turn_by_batch(&networks, rounds, device)
+    in_turn_by_batch(&networks, rounds, TURN, device)
 }
 
-/// Measures as [`in_turn`] does, on images of shape `[N, H, W, C]`.
+/// Measures as [`in_turn`] does, on images of shape `[N, H, W, C]`, in turns of at least the time `length`.
 ///
 /// # Errors
 /// Those of planning and running.
 pub fn in_turn_by_batch(
     networks: &[(&Graph, [usize; 4])],
     rounds: usize,
+    length: Duration,
     device: &Device,
 ) -> Result<Vec<Rounds>> {
     let (begin, mut room) = (Instant::now(), memory::available() / SHARE);
@@ -85,7 +86,7 @@ pub fn in_turn_by_batch(
                     plan
                 }
             };
-            times.push(turn(&mut plan, &images)?);
+            times.push(turn(&mut plan, &images, length)?);
             let bytes = plan.memory().weights as u64 + plan.memory().arena as u64;
             if known || bytes <= room {
                 room = if known { room } else { room - bytes };
@@ -98,14 +99,14 @@ pub fn in_turn_by_batch(
 
 /// The median time of the runs of a turn. The first does not count, unless it is long: it brings the weights back into
 /// the cache.
-fn turn(plan: &mut Plan, images: &[f32]) -> Result<f64> {
+fn turn(plan: &mut Plan, images: &[f32], length: Duration) -> Result<f64> {
     let (begin, mut times) = (Instant::now(), Vec::new());
-    while times.len() < 2 || begin.elapsed() < TURN {
+    while times.len() < 2 || begin.elapsed() < length {
         let start = Instant::now();
         plan.run(images)?;
         let time = start.elapsed();
         times.push(1e3 * time.as_secs_f64());
-        if time > LONG && begin.elapsed() >= TURN {
+        if time > LONG && begin.elapsed() >= length {
             break;
         }
     }

@@ -2,7 +2,7 @@
 
 use super::store::{Found, Key, read, write};
 use super::table::Table;
-use crate::latency::{ROUNDS, in_turn_by_batch};
+use crate::latency::{ROUNDS, TURN, in_turn_by_batch};
 use lopper_compress::techniques::{Clock, Measured};
 use lopper_engine::plan::Amount;
 use lopper_engine::{Device, Graph, Result};
@@ -80,7 +80,7 @@ impl Clock for MachineClock {
         let shape = |graph: &&Graph| [batch, graph.info.input[0], graph.info.input[1], graph.info.input[2]];
         let networks: Vec<(&Graph, [usize; 4])> =
             networks.iter().map(|graph| (*graph, shape(graph))).collect();
-        let rounds = in_turn_by_batch(&networks, ROUNDS, &self.device)?;
+        let rounds = in_turn_by_batch(&networks, ROUNDS, TURN, &self.device)?;
         Ok(rounds.iter().map(|found| Measured { median: found.median, quartiles: found.quartiles }).collect())
     }
 }

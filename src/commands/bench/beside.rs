@@ -3,6 +3,7 @@
 use crate::latency::{ROUNDS, in_turn_by_batch};
 use lopper_engine::{Device, Graph, Result};
 use serde::Serialize;
+use std::time::Duration;
 
 /// Networks, in the order in which they were named.
 #[derive(Serialize)]
@@ -23,13 +24,17 @@ struct Timed {
 }
 
 impl Beside {
-    /// Times `networks` with their names, on images of shape `[N, H, W, C]`.
+    /// Times `networks` with their names, on images of shape `[N, H, W, C]`, in at least `time` for each.
     ///
     /// # Errors
     /// Those of planning and running.
-    pub fn measure(networks: &[(String, Graph, [usize; 4])], device: &Device) -> Result<Self> {
+    pub fn measure(
+        networks: &[(String, Graph, [usize; 4])],
+        time: Duration,
+        device: &Device,
+    ) -> Result<Self> {
         let graphs: Vec<_> = networks.iter().map(|(_, graph, shape)| (graph, *shape)).collect();
-        let found = in_turn_by_batch(&graphs, ROUNDS, device)?;
+        let found = in_turn_by_batch(&graphs, ROUNDS, time / ROUNDS as u32, device)?;
         let first = found.first().map_or(1.0, |first| first.median);
         let rows = networks.iter().zip(&found).map(|((network, _, shape), rounds)| Timed {
             network: network.clone(),
