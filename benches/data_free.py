@@ -29,19 +29,20 @@ def run(lopper, *arguments):
 
 
 def noise(like, out):
-    """Writes as many images of random pixels as there are in each folder of a class of `like`."""
+    """Writes as many images of random pixels as there are in `like`, and the same table of labels."""
     generator = random.Random(1)
     side = 32
     for image in sorted(like.glob("*/*.png")):
         path = out / image.parent.name / f"{image.stem}.ppm"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(f"P6 {side} {side} 255\n".encode() + generator.randbytes(3 * side * side))
+    (out / "labels.csv").write_text((like / "labels.csv").read_text().replace(".png", ".ppm"))
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--lopper", default="target/release/lopper")
-    parser.add_argument("--teacher", default="resnet20", help="architecture of the teacher")
+    parser.add_argument("--teacher", default="cifar_resnet20", help="architecture of the teacher")
     parser.add_argument("--student", default="resnet8", help="architecture of the student")
     parser.add_argument("--images", type=int, default=200, help="real images per class for the teacher")
     parser.add_argument("--teacher-epochs", type=int, default=8)
@@ -62,8 +63,8 @@ def main():
         real = [*DATA, "--limit", max(1, options.count // 10)]
         sources = {
             "real images": real,
-            "made images": ["--data", made, "--resize", "none"],
-            "noise": ["--data", static, "--resize", "none"],
+            "made images": ["--data", made / "labels.csv", "--resize", "none"],
+            "noise": ["--data", static / "labels.csv", "--resize", "none"],
         }
         for seed in options.seeds.split(","):
             untrained = folder / "untrained.safetensors"

@@ -219,7 +219,8 @@ def main():
         print(json.dumps(row), file=sys.stderr, flush=True)
         rows.append(row)
         if options.json:
-            options.json.write_text(json.dumps(rows, indent=1))
+            done[name] = row
+            options.json.write_text(json.dumps(list(done.values()), indent=1))
     print(table(rows))
 
 

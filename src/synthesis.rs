@@ -3,6 +3,8 @@
 //! ```text
 //!   DIR/  CLASS/000000.png …      image k is of class k mod K
 //!         synthesis.json          the conditions, and each finished batch
+//!         labels.csv              the class of each image, if not every name is one of a folder (`T-shirt/top`): folders have
+//!                                 then the numbers of classes
 //! ```
 
 use crate::binding::differences;
@@ -23,7 +25,7 @@ pub struct Synthesized {
     pub binding: BTreeMap<String, String>,
     /// How many images there will be.
     pub planned: usize,
-    /// The folder of each class.
+    /// The name of each class.
     pub classes: Vec<String>,
     /// The finished batches.
     pub batches: Vec<Batch>,
@@ -46,6 +48,8 @@ pub struct Batch {
 impl Synthesized {
     /// The name of the file.
     pub const FILE: &str = "synthesis.json";
+    /// The name of the table of labels.
+    pub const TABLE: &str = "labels.csv";
 
     /// Images in files.
     pub fn images(&self) -> usize {
@@ -62,9 +66,27 @@ impl Synthesized {
         (k % self.classes.len()) as u32
     }
 
-    /// The file of image `k` below `directory`.
-    pub fn path(&self, directory: &Path, k: usize) -> PathBuf {
-        directory.join(&self.classes[self.label(k) as usize]).join(format!("{k:06}.png"))
+    /// The folder of each class: its name, or its number if not every name is one of a folder that data sets show.
+    pub fn folders(&self) -> Vec<String> {
+        match self.needs_table() {
+            true => (0..self.classes.len()).map(|class| format!("{class:03}")).collect(),
+            false => self.classes.clone(),
+        }
+    }
+
+    /// Whether a table has to say which class an image is of.
+    pub fn needs_table(&self) -> bool {
+        !self.classes.iter().all(|name| is_folder(name))
+    }
+
+    /// The file of image `k`, relative to the directory.
+    pub fn path(&self, k: usize) -> PathBuf {
+        Path::new(&self.folders()[self.label(k) as usize]).join(format!("{k:06}.png"))
+    }
+
+    /// What `--data` takes for the images in `directory`.
+    pub fn data(&self, directory: &Path) -> PathBuf {
+        if self.needs_table() { directory.join(Self::TABLE) } else { directory.to_path_buf() }
     }
 
     /// The sizes of `count` images in batches of up to `most`: as equal as they can be, because statistics of a small batch
@@ -74,23 +96,17 @@ impl Synthesized {
         (0..batches).map(|batch| count / batches + usize::from(batch < count % batches)).collect()
     }
 
-    /// Checks that the name of each class is that of a folder which data sets show, and that no two share one.
+    /// Checks that each class has a name of its own.
     ///
     /// # Errors
-    /// If there is no class, or a name is no folder's.
-    pub fn check_folders(classes: &[String]) -> Result<()> {
-        let plain = |name: &String| {
-            let mut parts = Path::new(name).components();
-            let one = matches!((parts.next(), parts.next()), (Some(Component::Normal(part)), None) if part == name.as_str());
-            one && !name.starts_with('.') && !name.contains('\\')
-        };
-        let twice = |name: &&String| classes.iter().filter(|other| other == name).count() > 1;
-        let wrong = classes.iter().find(|name| !plain(name)).or_else(|| classes.iter().find(twice));
-        match (wrong, classes.is_empty()) {
+    /// If there is no class, or a name is empty or that of two.
+    pub fn check_classes(classes: &[String]) -> Result<()> {
+        let known = |name: &&String| classes.iter().filter(|other| other == name).count() > 1;
+        match (classes.iter().find(|name| name.trim().is_empty() || known(name)), classes.is_empty()) {
             (None, false) => Ok(()),
             (None, true) => Err(Error::invalid("synthesis: expected a network that names its classes")),
             (Some(name), _) => Err(Error::invalid(format!(
-                "synthesis: expected class names that make folders, each another one, found `{name}`"
+                "synthesis: expected a name for each class, each another one, found `{name}`"
             ))),
         }
     }
@@ -104,7 +120,7 @@ impl Synthesized {
         let text = input::read_to_string(&path)?;
         let found: Self =
             serde_json::from_str(&text).map_err(|e| Error::file(&path, format!("damaged: {e}")))?;
-        Self::check_folders(&found.classes).map_err(|e| Error::file(&path, format!("damaged: {e}")))?;
+        Self::check_classes(&found.classes).map_err(|e| Error::file(&path, format!("damaged: {e}")))?;
         match found.images() <= found.planned {
             true => Ok(found),
             false => Err(Error::file(&path, "damaged: more images than planned")),
@@ -115,6 +131,22 @@ impl Synthesized {
     pub fn write(&self, directory: &Path) -> Result<()> {
         let path = directory.join(Self::FILE);
         put(&path, serde_json::to_string_pretty(self).map_err(|e| Error::file(&path, e))?.as_bytes())
+    }
+
+    /// Writes the table of labels in `directory`, if it is needed.
+    pub fn write_table(&self, directory: &Path) -> Result<()> {
+        if !self.needs_table() {
+            return Ok(());
+        }
+        let path = directory.join(Self::TABLE);
+        let failed = |e: &dyn std::fmt::Display| Error::file(&path, e);
+        let mut table = csv::Writer::from_writer(Vec::new());
+        table.write_record(["path", "label"]).map_err(|e| failed(&e))?;
+        for k in 0..self.images() {
+            let name = &self.classes[self.label(k) as usize];
+            table.write_record([&self.path(k).to_string_lossy()[..], name]).map_err(|e| failed(&e))?;
+        }
+        put(&path, &table.into_inner().map_err(|e| failed(&e))?)
     }
 
     /// An error unless `earlier`, the file in `directory`, was begun under the conditions of this one.
@@ -134,9 +166,19 @@ impl Synthesized {
 
     /// Removes the images in `directory`, finished or begun, and then the file.
     pub fn remove(&self, directory: &Path) -> Result<()> {
-        (0..self.planned).try_for_each(|k| atomic::remove(self.path(directory, k)))?;
+        (0..self.planned).try_for_each(|k| atomic::remove(directory.join(self.path(k))))?;
+        if self.needs_table() {
+            atomic::remove(directory.join(Self::TABLE))?;
+        }
         atomic::remove(directory.join(Self::FILE))
     }
+}
+
+/// Whether `name` is that of a folder which data sets show.
+fn is_folder(name: &str) -> bool {
+    let mut parts = Path::new(name).components();
+    let one = matches!((parts.next(), parts.next()), (Some(Component::Normal(part)), None) if part == name);
+    one && !name.starts_with('.') && !name.contains('\\')
 }
 
 #[cfg(test)]
@@ -153,22 +195,33 @@ mod tests {
     }
 
     #[test]
-    fn classes_that_are_no_folders_are_refused() {
-        let check = |names: &[&str]| {
-            Synthesized::check_folders(&names.iter().map(|name| name.to_string()).collect::<Vec<_>>())
+    fn folders_have_the_names_of_classes_or_their_numbers() {
+        for name in ["cat", "a dog, large", "3"] {
+            assert!(is_folder(name), "{name}");
+        }
+        for name in ["a/b", "..", "", ".a", "/", "a\\b", "a/"] {
+            assert!(!is_folder(name), "{name}");
+        }
+        let of = |names: &[&str]| Synthesized {
+            model: String::new(),
+            binding: BTreeMap::new(),
+            planned: 3,
+            classes: names.iter().map(|name| name.to_string()).collect(),
+            batches: Vec::new(),
         };
-        check(&["cat", "a dog, large", "3"]).unwrap();
-        for names in [
-            &["a/b"][..],
-            &["a", ".."],
-            &["a", ""],
-            &[".a"],
-            &["/"],
-            &["a", "b", "a"],
-            &["a\\b"],
-            &["a/"],
-            &[],
-        ] {
+        assert_eq!(of(&["b", "a"]).path(1), Path::new("a/000001.png"));
+        let numbered = of(&["T-shirt/top", "Bag"]);
+        assert_eq!(numbered.path(2), Path::new("000/000002.png"));
+        assert_eq!(numbered.data(Path::new("d")), Path::new("d/labels.csv"));
+    }
+
+    #[test]
+    fn each_class_has_a_name_of_its_own() {
+        let check = |names: &[&str]| {
+            Synthesized::check_classes(&names.iter().map(|name| name.to_string()).collect::<Vec<_>>())
+        };
+        check(&["cat", "a/b"]).unwrap();
+        for names in [&["a", " "][..], &["a", "b", "a"], &[]] {
             assert!(check(names).is_err(), "{names:?}");
         }
     }

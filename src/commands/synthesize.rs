@@ -83,7 +83,7 @@ impl Synthesize {
             let labels: Vec<u32> = (first..first + size).map(|k| state.label(k)).collect();
             let (pictures, terms) = self.pictures(&synthesizer, &subject, &labels, (number, sizes.len()))?;
             for (k, picture) in (first..).zip(&pictures) {
-                let path = state.path(&self.out, k);
+                let path = self.out.join(state.path(k));
                 if let Some(folder) = path.parent() {
                     std::fs::create_dir_all(folder).map_err(|e| Error::file(folder, e))?;
                 }
@@ -101,6 +101,7 @@ impl Synthesize {
             state.batches.push(Batch { images: size, recognized, terms, seconds });
             state.write(&self.out)?;
         }
+        state.write_table(&self.out)?;
         common.print(&state, || self.text(&state))
     }
 
@@ -133,7 +134,7 @@ impl Synthesize {
     /// What there will be, without any image yet.
     fn planned(&self, subject: &Subject) -> Result<Synthesized> {
         let classes = subject.graph.info.class_folders().to_vec();
-        Synthesized::check_folders(&classes)?;
+        Synthesized::check_classes(&classes)?;
         let options = serde_json::to_string(&self.config()).map_err(|e| Error::invalid(e.to_string()))?;
         let binding = BTreeMap::from([
             ("version of lopper".to_string(), env!("CARGO_PKG_VERSION").to_string()),
@@ -171,8 +172,8 @@ impl Synthesize {
 
     /// An error if the directory has images in the folder of a class, which a data set would mix with the new ones.
     fn refuse_images(&self, planned: &Synthesized) -> Result<()> {
-        for class in &planned.classes {
-            let folder = self.out.join(class);
+        for folder in planned.folders() {
+            let folder = self.out.join(folder);
             let failed = |e: std::io::Error| Error::file(&folder, format!("this folder cannot be read: {e}"));
             let inside = match std::fs::read_dir(&folder) {
                 Err(e) if e.kind() == std::io::ErrorKind::NotFound => continue,
@@ -224,8 +225,9 @@ impl Synthesize {
         let share = 100.0 * state.recognized() as f64 / images.max(1) as f64;
         format!(
             "wrote {images} images of {classes} classes to {out}; the network takes {share:.1} % of them for their class\n\
-             next: lopper distill STUDENT --teacher {} --data {out} --resize none --out FILE",
-            self.model.display()
+             next: lopper distill STUDENT --teacher {} --data {} --resize none --out FILE",
+            self.model.display(),
+            state.data(&self.out).display()
         )
     }
 }

@@ -105,3 +105,28 @@ fn networks_without_statistics_are_refused() {
     wrong("--learning-rate", "1e-60").refused(&["learning_rate", "vanishes"]);
     assert!(!out.exists());
 }
+
+/// The built-in data has a class `T-shirt/top`, which is no folder: a table says which images are of it.
+#[test]
+fn classes_that_are_no_folders_have_a_table() {
+    let place = tempfile::tempdir().unwrap();
+    let [teacher, student] =
+        ["teacher", "student"].map(|name| place.path().join(format!("{name}.safetensors")));
+    let train = ["train", "--arch", "resnet8", "--epochs", "0", "--data", "fashion-mnist", "--limit", "2"];
+    lopper(&[&train[..], &["--out", text(&teacher)]].concat()).succeeded();
+    let out = place.path().join("made");
+    let make = ["synthesize", text(&teacher), "--out", text(&out), "--batch", "10", "--steps", "1"];
+    let run = lopper(&[&make[..], &["--count", "20"]].concat()).succeeded();
+    let table = out.join("labels.csv");
+    assert!(run.out.contains(&format!("--data {}", table.display())), "{}", run.out);
+    let labels = fs::read_to_string(&table).unwrap();
+    assert!(
+        labels.starts_with("path,label\n000/000000.png,T-shirt/top\n001/000001.png,Trouser\n"),
+        "{labels}"
+    );
+    let lesson = ["distill", text(&teacher), "--teacher", text(&teacher), "--epochs", "1", "--batch", "2"];
+    let images = ["--data", text(&table), "--resize", "none", "--out", text(&student)];
+    lopper(&[&lesson[..], &images].concat()).succeeded();
+    lopper(&[&make[..], &["--count", "3", "--force"]].concat()).succeeded();
+    assert_eq!(fs::read_to_string(&table).unwrap().lines().count(), 4);
+}
