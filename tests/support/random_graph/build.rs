@@ -56,6 +56,11 @@ impl Block {
             Self::Product { units } => product(net, units),
             Self::Shuffle { unit, share } => shuffle(net, unit, *share),
             Self::LayerNorm => drop(net.layer_norm("layer_norm", 0.1)),
+            Self::GroupNorm(most) => {
+                let channels = net.channels();
+                let divisor = |most: usize| (1..=most).rev().find(|&groups| channels.is_multiple_of(groups));
+                net.group_norm("group_norm", most.and_then(divisor).unwrap_or(channels), 0.1);
+            }
             Self::PRelu => drop(net.prelu("prelu")),
             Self::Resize(resize) => {
                 let fits = |side: usize| (3..=8).contains(&side);
