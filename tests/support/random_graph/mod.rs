@@ -65,7 +65,8 @@ pub enum Block {
     Shuffle { unit: Unit, share: usize },
     /// Layer normalization.
     LayerNorm,
-    /// Group normalization, in the largest number of groups up to this that divides the channels, or of each channel.
+    /// Group normalization, in the largest number of groups up to this that divides the channels, or of each channel, if
+    /// groups are not tiny.
     GroupNorm(Option<usize>),
     /// A slope for each channel.
     PRelu,
