@@ -5,7 +5,7 @@ mod support;
 use lopper_kernels::cpu::{self, Cpu, Epilogue, LinearLayout, PackedConv2d, PackedLinear, Packing, Weights};
 use lopper_kernels::params::{CompactIndex, Dtype};
 use lopper_kernels::pattern::Pattern;
-use lopper_kernels::shapes::{Conv2d, Linear};
+use lopper_kernels::shapes::{Conv2d, GroupNorm, Linear};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use support::Random;
@@ -89,4 +89,14 @@ fn packed_kernels_allocate_nothing_in_a_steady_state() {
         let packed = PackedLinear::laid_out(&cpu, &g, &w, &pattern, Dtype::F32, layout);
         assert_eq!(run(&packed), 0, "{}", packed.kernel());
     }
+}
+
+#[test]
+fn a_group_norm_allocates_nothing_in_a_steady_state() {
+    let cpu = Cpu::detect().threads(1);
+    let mut random = Random(2);
+    let g = GroupNorm { n: 2, pixels: 300, c: 24, groups: 3, eps: 1e-5 };
+    let (x, gamma, beta) = (random.reals(g.len()), random.reals(g.c), random.reals(g.c));
+    let mut y = vec![0.0; g.len()];
+    assert_eq!(allocations(&cpu, || cpu::group_norm_forward(&cpu, &g, &x, [&gamma, &beta], &mut y)), 0);
 }

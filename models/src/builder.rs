@@ -3,7 +3,7 @@
 
 use crate::init::Init;
 use lopper_engine::layer::{
-    Activation, BatchNorm, Conv2d, FixedWindow, LayerNorm, Linear, PRelu, Pool, Resize, Window,
+    Activation, BatchNorm, Conv2d, FixedWindow, GroupNorm, LayerNorm, Linear, PRelu, Pool, Resize, Window,
 };
 use lopper_engine::memory::{Budget, bytes_of};
 use lopper_engine::{Error, Graph, Layer, NodeId, Param, Tensor};
@@ -132,6 +132,12 @@ impl Builder {
     /// Appends layer normalization over the channels with ε, initially with γ = 1 and β = 0.
     pub fn layer_norm(&mut self, name: impl Display, eps: f32) -> &mut Self {
         self.layer(name, Layer::LayerNorm(LayerNorm::new(self.channels(), eps)))
+    }
+
+    /// Appends group normalization in `groups` groups of channels with ε, initially with γ = 1 and β = 0. As many groups as
+    /// channels make an instance normalization.
+    pub fn group_norm(&mut self, name: impl Display, groups: usize, eps: f32) -> &mut Self {
+        self.layer(name, Layer::GroupNorm(GroupNorm::new(self.channels(), groups, eps)))
     }
 
     /// Appends a rectifier with a slope for each channel, initially ¼.

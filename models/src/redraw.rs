@@ -1,7 +1,7 @@
 //! Fresh weights for a network of any widths.
 
 use crate::init::Init;
-use lopper_engine::layer::{BatchNorm, LayerNorm, PRelu};
+use lopper_engine::layer::{BatchNorm, GroupNorm, LayerNorm, PRelu};
 use lopper_engine::{Graph, Layer, Result, Tensor};
 
 /// `graph` with all weights drawn anew: those of convolutions and linear layers from N(0, 2 / fan in) (He et al. 2015),
@@ -26,6 +26,7 @@ pub fn redraw(graph: &Graph, seed: u64) -> Result<Graph> {
         // A layer norm keeps its width, and the constants that it remembers.
         let first = match fresh.layer_mut(id) {
             Layer::LayerNorm(norm) => Some(LayerNorm::new(norm.channels(), norm.eps).weight),
+            Layer::GroupNorm(norm) => Some(GroupNorm::new(norm.channels(), norm.groups, norm.eps).weight),
             Layer::PRelu(prelu) => Some(PRelu::new(prelu.channels()).weight),
             _ => None,
         };

@@ -3,7 +3,8 @@
 
 use crate::support::command::{Run, lopper, lopper_after};
 use lopper_engine::layer::{
-    Activation, BatchNorm, CompactConv2d, Conv2d, FixedWindow, LayerNorm, Linear, PRelu, Pool, Resize, Window,
+    Activation, BatchNorm, CompactConv2d, Conv2d, FixedWindow, GroupNorm, LayerNorm, Linear, PRelu, Pool,
+    Resize, Window,
 };
 use lopper_engine::{Graph, Layer, Param, Tensor, file};
 use serde_json::Value;
@@ -304,6 +305,7 @@ fn every_layer() -> Graph {
         Layer::PadShortcut { stride: 1, before: 1, after: 0 },
         Layer::Gather { channels: vec![1, 0, 2] },
         Layer::LayerNorm(LayerNorm { width: 4, sum: 0.5, squares: 0.25, ..LayerNorm::new(3, 1e-5) }),
+        Layer::GroupNorm(GroupNorm::new(3, 3, 1e-5)),
         Layer::PRelu(PRelu::new(3)),
         Layer::Activation(Activation::Elu { alpha: 1.0 }),
         Layer::Resize(Resize::nearest(2)),

@@ -57,7 +57,7 @@ fn random_networks_meet_every_layer_and_hard_case() {
         }
     }
     let wanted = "input,conv2d,grouped conv2d,linear,batch norm,relu,relu6,max pool,avg pool,adaptive avg pool,\
-                  adaptive max pool,flatten,dropout,add,concat,pad shortcut,negative scale,zero scale,\
+                  adaptive max pool,flatten,dropout,add,concat,pad shortcut,group norm,instance norm,layer norm,negative scale,zero scale,\
                   zero variance,tiny variance,input read elsewhere,norm read twice,norm behind relu";
     let missing: Vec<&str> = wanted.split(',').filter(|case| !met.contains(case)).collect();
     assert!(missing.is_empty(), "never met: {missing:?}");

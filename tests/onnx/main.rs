@@ -3,6 +3,7 @@
 mod by_hand;
 mod cases;
 mod edges;
+mod group_norms;
 mod hostile;
 mod quantized;
 mod removed_channels;

@@ -39,6 +39,7 @@ pub fn all() -> Vec<(&'static str, ModelFile)> {
         ("codes", short_forms(true, false)),
         ("bits", short_forms(false, true)),
         ("gates", gates()),
+        ("norms", norms()),
     ]
 }
 
@@ -136,6 +137,24 @@ fn gates() -> ModelFile {
         .with("n.bias", &[4])
         .with("s.weight", &[4]);
     model.program["version"] = json!(6);
+    model
+}
+
+/// Returns an image that is normalized in groups of channels, and then channel by channel.
+fn norms() -> ModelFile {
+    let norm = |groups: usize| json!({ "GroupNorm": { "weight": param(), "bias": param(), "groups": groups, "eps": 1e-3 } });
+    let nodes: [(&str, Value, &[usize]); 5] = [
+        ("input", input(2), &[]),
+        ("c", conv(3, json!({})), &[0]),
+        ("g", norm(2), &[1]),
+        ("r", activation("Relu"), &[2]),
+        ("i", norm(4), &[3]),
+    ];
+    let mut model = ModelFile::new(&nodes, [4, 5, 2], &[]).with("c.weight", &[4, 3, 3, 2]);
+    for name in ["g.weight", "g.bias", "i.weight", "i.bias"] {
+        model = model.with(name, &[4]);
+    }
+    model.program["version"] = json!(7);
     model
 }
 

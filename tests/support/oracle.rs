@@ -59,6 +59,10 @@ fn run(node: &Node, params: &Params, mode: Mode, inputs: &[(&[f64], &[usize])], 
             let affine = [weight(), param("bias").expect("β")];
             reference::layer_norm_forward(&norm.geometry(shape).unwrap(), x, affine, y)
         }
+        Layer::GroupNorm(norm) => {
+            let affine = [weight(), param("bias").expect("β")];
+            reference::group_norm_forward(&norm.geometry(shape).unwrap(), x, affine, y)
+        }
         Layer::PRelu(prelu) => reference::prelu_forward(prelu.channels(), x, weight(), y),
         Layer::Activation(activation) => reference::activation_forward(*activation, x, y),
         Layer::Pool(pool) => match (pool.kind, pool.geometry(shape).unwrap()) {

@@ -67,8 +67,8 @@ impl Score for SynFlow {
     }
 }
 
-/// `graph` with the magnitudes of its weights and scales, and without biases and shifts. Gates are open, and layer norms only
-/// scale: both would turn the sum of paths into something else.
+/// `graph` with the magnitudes of its weights and scales, and without biases and shifts. Gates are open, and layer and group
+/// norms only scale: both would turn the sum of paths into something else.
 fn magnitudes(graph: &Graph) -> Result<Graph> {
     let mut flow = graph.clone();
     let gates = gates(graph);
@@ -76,10 +76,8 @@ fn magnitudes(graph: &Graph) -> Result<Graph> {
         let layer = flow.layer_mut(id);
         match layer {
             Layer::BatchNorm(bn) => bn.running_mean = Tensor::zeros(&[bn.channels()]),
-            Layer::LayerNorm(norm) => {
-                let (weight, bias) = (norm.weight.clone(), norm.bias.clone());
-                *layer = Layer::BatchNorm(BatchNorm { weight, bias, ..BatchNorm::new(norm.channels()) });
-            }
+            Layer::LayerNorm(norm) => *layer = scale(&norm.weight, &norm.bias),
+            Layer::GroupNorm(norm) => *layer = scale(&norm.weight, &norm.bias),
             Layer::Activation(activation) if gates.contains(&id) => {
                 *activation = Activation::Clamp { low: 1.0, high: 1.0 };
             }
@@ -94,6 +92,12 @@ fn magnitudes(graph: &Graph) -> Result<Graph> {
         }
     }
     Ok(flow)
+}
+
+/// A batch norm that only scales by `weight` and shifts by `bias`.
+fn scale(weight: &Param, bias: &Param) -> Layer {
+    let (weight, bias, new) = (weight.clone(), bias.clone(), BatchNorm::new(weight.value().len()));
+    Layer::BatchNorm(BatchNorm { weight, bias, ..new })
 }
 
 /// The activations whose only readers are products, of which they are the second factor.
@@ -166,6 +170,7 @@ fn made(graph: &Graph) -> Vec<Vec<f64>> {
             Layer::CompactConv2d(compact) => vec![1.0; compact.fill.len()],
             Layer::BatchNorm(bn) => scaled(input(0), bn),
             Layer::LayerNorm(norm) => by_scale(input(0), &norm.weight),
+            Layer::GroupNorm(norm) => by_scale(input(0), &norm.weight),
             Layer::Activation(_) | Layer::Pool(_) | Layer::Flatten | Layer::Dropout { .. } => input(0),
             // A gate scales its first input by an unknown factor.
             Layer::PRelu(_) | Layer::Multiply | Layer::Resize(_) | Layer::Dilate { .. } => input(0),
@@ -198,6 +203,7 @@ fn read(graph: &Graph) -> Vec<Vec<f64>> {
                 Layer::CompactConv2d(_) => vec![1.0; width],
                 Layer::BatchNorm(bn) => scaled(after.clone(), bn),
                 Layer::LayerNorm(norm) => by_scale(after.clone(), &norm.weight),
+                Layer::GroupNorm(norm) => by_scale(after.clone(), &norm.weight),
                 Layer::Gather { channels } => {
                     let mut seen = vec![0.0f64; width];
                     for (&channel, &after) in channels.iter().zip(&after) {

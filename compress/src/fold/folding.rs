@@ -104,6 +104,7 @@ fn widths(graph: &Graph) -> Vec<Option<usize>> {
             Layer::Linear(linear) => Some(linear.out_features()),
             Layer::BatchNorm(bn) => Some(bn.channels()),
             Layer::LayerNorm(norm) => Some(norm.channels()),
+            Layer::GroupNorm(norm) => Some(norm.channels()),
             Layer::PRelu(prelu) => Some(prelu.channels()),
             Layer::Gather { channels } => Some(channels.len()),
             Layer::Flatten => None,

@@ -109,6 +109,7 @@ fn values(node: &Node) -> Option<&lopper_engine::Tensor> {
     match &node.layer {
         Layer::BatchNorm(bn) => Some(bn.weight.value()),
         Layer::LayerNorm(norm) => Some(norm.weight.value()),
+        Layer::GroupNorm(norm) => Some(norm.weight.value()),
         layer => Filters::of(layer).map(|filters| filters.weight.value()),
     }
 }

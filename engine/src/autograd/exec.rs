@@ -245,6 +245,11 @@ impl Run<'_> {
                 let beta = self.param(node, "bias", &norm.bias);
                 self.tape.layer_norm(x, &gamma, &beta, &norm.geometry(x.shape())?)
             }
+            Layer::GroupNorm(norm) => {
+                let gamma = self.param(node, "weight", &norm.weight);
+                let beta = self.param(node, "bias", &norm.bias);
+                self.tape.group_norm(x, &gamma, &beta, &norm.geometry(x.shape())?)
+            }
             Layer::Activation(activation) => self.tape.activation(x, *activation),
             Layer::PRelu(prelu) => {
                 let slope = self.param(node, "weight", &prelu.weight);

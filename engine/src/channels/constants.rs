@@ -4,7 +4,8 @@
 //! bias, and batch norm, activations and pooling map constants to constants. After convolution, batch norm and ReLU a
 //! dead filter therefore outputs max(0, β − γμ/√(σ² + ε)): *constant*, but usually not *zero*.
 //!
-//! A layer norm outputs β where γ is zero. A product is zero if one of its factors is.
+//! A layer norm outputs β where γ is zero, and so does a group norm, whose groups of constants are constant, too: an instance
+//! norm turns any constant into β. A product is zero if one of its factors is.
 //!
 //! Constants do not survive padding: a window that reaches past the border sees zeros next to the constant. A padded
 //! convolution is constant only if every input with a nonzero weight is zero, and a padded average that counts its
@@ -15,6 +16,7 @@
 use super::filters::Filters;
 use super::flow::image_shapes;
 use super::zeros::{Nonzeros, Zeros, flat, flat_weight};
+use crate::graph::layer::GroupNorm;
 use crate::{Graph, Layer, Result};
 
 /// The value of a channel that is known to be constant.
@@ -64,6 +66,7 @@ fn through(layer: &Layer, inputs: &[&[Constant]], width: usize, zeros: Zeros) ->
             let value = |(flat, &beta): (bool, &f32)| flat.then_some(beta);
             flat_weight(&norm.weight, zeros).into_iter().zip(norm.bias.value().data()).map(value).collect()
         }
+        Layer::GroupNorm(norm) => normalized(norm, inputs[0], zeros),
         Layer::Activation(activation) => map(&|x| Some(activation.apply(x))),
         Layer::PRelu(prelu) => {
             let value = |(x, &w): (&Constant, &f32)| x.map(|x| if x > 0.0 { x } else { w * x });
@@ -82,6 +85,33 @@ fn through(layer: &Layer, inputs: &[&[Constant]], width: usize, zeros: Zeros) ->
             [&vec![Some(0.0); *before], inputs[0], &vec![Some(0.0); *after]].concat()
         }
     }
+}
+
+/// The channels of a group norm of `inputs`. The statistics of a group of constants are those of one pixel.
+fn normalized(norm: &GroupNorm, inputs: &[Constant], zeros: Zeros) -> Vec<Constant> {
+    let (gamma, beta) = (norm.weight.value().data(), norm.bias.value().data());
+    let (flat, depth) = (flat_weight(&norm.weight, zeros), inputs.len() / norm.groups);
+    let mut out = Vec::with_capacity(inputs.len());
+    for group in inputs.chunks(depth) {
+        let values: Option<Vec<f64>> = group.iter().map(|value| value.map(f64::from)).collect();
+        let statistics = values.map(|values| {
+            let mean = values.iter().sum::<f64>() / depth as f64;
+            let var = values.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / depth as f64;
+            [mean, (var + f64::from(norm.eps)).sqrt().recip()]
+        });
+        for value in group {
+            let channel = out.len();
+            let (gamma, beta) = (f64::from(gamma[channel]), f64::from(beta[channel]));
+            out.push(match (flat[channel], statistics, value) {
+                (true, ..) => Some(beta as f32),
+                (false, Some([mean, inv]), &Some(x)) => {
+                    Some(((f64::from(x) - mean) * inv * gamma + beta) as f32)
+                }
+                _ => None,
+            });
+        }
+    }
+    out
 }
 
 /// The product of two channels. Zero times an infinity is NaN, which a strict plan must report.

@@ -15,7 +15,8 @@
 //! | convolution, linear | new | none: inputs and outputs are cut independently |
 //! | depthwise convolution, m filters per channel | new | output o with input o / m |
 //! | grouped convolution | new | position j of every group, on both sides: groups keep the same width |
-//! | batch norm, layer norm, activation, PReLU, pooling, resizing, dropout | those of its input | |
+//! | group norm | those of its input | the channels of each group, whose statistics depend on all of them |
+//! | batch norm, instance norm, layer norm, activation, PReLU, pooling, resizing, dropout | those of its input | |
 //! | flatten | those of its input, once for each pixel | |
 //! | add, multiply (a gate, too) | those of its first input | with those of the other inputs |
 //! | concat | those of its inputs, concatenated | |
@@ -139,7 +140,7 @@ pub fn ends_at(layer: &Layer) -> bool {
     match layer {
         Layer::Conv2d(conv) => !conv.is_depthwise(),
         Layer::CompactConv2d(_) | Layer::Linear(_) => true,
-        Layer::Input { .. } | Layer::BatchNorm(_) | Layer::LayerNorm(_) => false,
+        Layer::Input { .. } | Layer::BatchNorm(_) | Layer::LayerNorm(_) | Layer::GroupNorm(_) => false,
         Layer::Activation(_) | Layer::PRelu(_) | Layer::Pool(_) | Layer::Flatten => false,
         Layer::Dropout { .. } | Layer::Add | Layer::Multiply | Layer::Concat => false,
         Layer::Gather { .. } | Layer::Resize(_) | Layer::Dilate { .. } | Layer::PadShortcut { .. } => false,
@@ -199,6 +200,12 @@ impl Atoms {
                 inputs[0].to_vec()
             }
             Layer::Pool(_) | Layer::Resize(_) | Layer::Dilate { .. } | Layer::Dropout { .. } => {
+                inputs[0].to_vec()
+            }
+            Layer::GroupNorm(norm) => {
+                for group in inputs[0].chunks(inputs[0].len() / norm.groups) {
+                    group.iter().for_each(|&atom| self.tie(group[0], atom));
+                }
                 inputs[0].to_vec()
             }
             Layer::Gather { channels } => channels.iter().map(|&c| inputs[0][c as usize]).collect(),

@@ -17,7 +17,8 @@ pub(super) fn bytes(graph: &Graph, flow: &ChannelFlow, removed: &[bool]) -> u64 
             return 0;
         }
         match (&node.layer, Filters::of(&node.layer)) {
-            (Layer::BatchNorm(_) | Layer::LayerNorm(_) | Layer::PRelu(_), _) => bytes_of::<f32>([outputs, 6]),
+            (Layer::BatchNorm(_) | Layer::LayerNorm(_), _) => bytes_of::<f32>([outputs, 6]),
+            (Layer::GroupNorm(_) | Layer::PRelu(_), _) => bytes_of::<f32>([outputs, 6]),
             (Layer::Gather { .. }, _) => bytes_of::<u32>([outputs]),
             (_, Some(filters)) => {
                 let taps = filters.filter(0).len() / filters.depth();
@@ -45,6 +46,8 @@ pub fn slice(graph: &mut Graph, flow: &ChannelFlow, removed: &[bool]) {
         cut_tensors(layer, &inputs, &outputs);
         match layer {
             Layer::Conv2d(conv) if conv.is_depthwise() => conv.groups = inputs.len(),
+            // Groups stay or go as a whole.
+            Layer::GroupNorm(norm) => norm.groups = norm.groups * outputs.len() / flow.units(id).len(),
             Layer::PadShortcut { before, after, .. } => {
                 // The layer prepends `before` new channels to its input and appends `after`.
                 let first = *before;

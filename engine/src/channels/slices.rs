@@ -91,7 +91,7 @@ pub(super) fn axes<'a>(
         }
         Layer::Linear(_) if slot == "weight" => vec![(0, outputs), (1, inputs)],
         Layer::Conv2d(_) | Layer::Linear(_) | Layer::BatchNorm(_) => vec![(0, outputs)],
-        Layer::LayerNorm(_) | Layer::PRelu(_) => vec![(0, outputs)],
+        Layer::LayerNorm(_) | Layer::GroupNorm(_) | Layer::PRelu(_) => vec![(0, outputs)],
         // Channel flow freezes the inputs and outputs of compact convolutions. The others have no parameters.
         Layer::CompactConv2d(_)
         | Layer::Input { .. }

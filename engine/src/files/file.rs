@@ -6,9 +6,9 @@
 //! loads without the source code that built it, and every tool that reads safetensors can read dense weights. Weights with
 //! many zeros or few different values are stored in a shorter form, without losing a bit (`forms/form.rs`).
 //!
-//! Format 6 is written if a layer is of a kind that earlier formats do not have (products, gatherings, layer norms, …) or if the
-//! bits of a mask are codes, format 5 if a weight has another such form, format 4 if a parameter has a mask, and format 3
-//! otherwise: an earlier program reads such files, too. Format 5, which has fewer kinds of layers and masks as bits, format 4,
+//! Format 7 is written if a layer is a group norm, format 6 if one is of another kind that earlier formats do not have (products,
+//! gatherings, layer norms, …) or if the bits of a mask are codes, format 5 if a weight has another such form, format 4 if a parameter has a mask, and format 3
+//! otherwise: an earlier program reads such files, too. Format 6, which has no group norms, format 5, which has fewer kinds of layers and masks as bits, format 4,
 //! which has dense weights only, format 3, whose masks take a byte a weight, format 2, which does not say how images are
 //! prepared, and format 1, in which each activation and each pool is a layer of its own, are still read.
 
@@ -24,7 +24,9 @@ use std::borrow::Cow;
 use std::path::Path;
 
 const KEY: &str = "lopper";
-const VERSION: u32 = 6;
+const VERSION: u32 = 7;
+/// The version of a graph without group norms.
+const VERSION_WITHOUT_GROUP_NORMS: u32 = 6;
 /// The version of a graph of layers that earlier formats have, whose masks are bits.
 const VERSION_OF_OLD_LAYERS: u32 = 5;
 /// The version of a graph whose weights are all dense.
@@ -85,11 +87,15 @@ fn program_of(graph: &Graph, path: &Path) -> Result<String> {
 
 /// The oldest version that describes `graph`.
 pub(crate) fn version(graph: &Graph) -> u32 {
-    if graph.nodes().iter().any(|node| is_new(&node.layer)) {
+    let any = |is: fn(&Layer) -> bool| graph.nodes().iter().any(|node| is(&node.layer));
+    if any(|layer| matches!(layer, Layer::GroupNorm(_))) {
         return VERSION;
     }
+    if any(is_new) {
+        return VERSION_WITHOUT_GROUP_NORMS;
+    }
     match (forms::in_graph(graph), mask::in_graph(graph)) {
-        (true, _) if forms::codes_bits(graph) => VERSION,
+        (true, _) if forms::codes_bits(graph) => VERSION_WITHOUT_GROUP_NORMS,
         (true, _) => VERSION_OF_OLD_LAYERS,
         (false, true) => VERSION_OF_DENSE,
         (false, false) => VERSION_WITHOUT_MASKS,

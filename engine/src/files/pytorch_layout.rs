@@ -114,6 +114,7 @@ pub(crate) fn feature_orders(graph: &Graph) -> Result<Vec<Option<Vec<usize>>>> {
             | Layer::Conv2d(_)
             | Layer::CompactConv2d(_)
             | Layer::Linear(_)
+            | Layer::GroupNorm(_)
             | Layer::Pool(_)
             | Layer::Gather { .. }
             | Layer::Resize(_)

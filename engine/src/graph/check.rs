@@ -1,7 +1,7 @@
 //! Checks for graphs that this program did not build: parameters may not fit together, and sizes may be too large for
 //! any kernel. A graph that passes runs on every image for which shape inference succeeds.
 
-use crate::graph::layer::{BatchNorm, CompactConv2d, Conv2d, LayerNorm, Linear, PRelu};
+use crate::graph::layer::{BatchNorm, CompactConv2d, Conv2d, GroupNorm, LayerNorm, Linear, PRelu};
 use crate::graph::pool::{FixedWindow, Pool, Window};
 use crate::graph::resize::{Resize, ResizeSize};
 use crate::{Error, Graph, Layer, Result};
@@ -28,6 +28,7 @@ impl Layer {
             Self::Linear(linear) => linear.check(),
             Self::BatchNorm(bn) => bn.check(),
             Self::LayerNorm(norm) => norm.check(),
+            Self::GroupNorm(norm) => norm.check(),
             Self::PRelu(prelu) => prelu.check(),
             Self::Resize(resize) => resize.check(),
             Self::Gather { channels } if channels.is_empty() => {
@@ -143,6 +144,16 @@ impl LayerNorm {
             return Err(Error::shape(OP, format!("a width of {width} does not fit {channels} channels")));
         }
         self.geometry(&[1, shape[0]]).map(|_| ())
+    }
+}
+
+impl GroupNorm {
+    fn check(&self) -> Result<()> {
+        const OP: &str = "group norm";
+        let shape = expect_rank(OP, "weight", self.weight.value().shape(), 1)?;
+        expect_filled(OP, shape)?;
+        expect_shape(OP, "bias", self.bias.value().shape(), shape)?;
+        self.geometry(&[1, 1, 1, shape[0]]).map(|_| ())
     }
 }
 

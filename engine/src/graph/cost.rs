@@ -56,6 +56,7 @@ impl Graph {
                 Layer::Input { .. }
                 | Layer::BatchNorm(_)
                 | Layer::LayerNorm(_)
+                | Layer::GroupNorm(_)
                 | Layer::Activation(_)
                 | Layer::PRelu(_)
                 | Layer::Pool(_)

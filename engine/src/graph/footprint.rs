@@ -4,7 +4,7 @@ use crate::graph::layer::Conv2d;
 use crate::graph::pool::{Pool, PoolKind};
 use crate::memory::{self, bytes_of};
 use crate::{Device, Graph, Layer, Node, Result};
-use lopper_kernels::cpu::{Algorithm, Cpu, Footprint, Packing, Weights};
+use lopper_kernels::cpu::{self, Algorithm, Cpu, Footprint, Packing, Weights};
 use lopper_kernels::pattern::Pattern;
 use lopper_kernels::shapes;
 
@@ -120,6 +120,10 @@ impl Scratch {
             Layer::CompactConv2d(compact) => {
                 let packing = Packing::Fastest(Weights::Memory);
                 self.add(&Footprint::compact(cpu, &compact.geometry(x)?, &compact.index(), packing));
+            }
+            Layer::GroupNorm(norm) => {
+                let floats = cpu::group_norm_buffer(&norm.geometry(x)?);
+                self.borrowed = self.borrowed.max(bytes_of::<f32>([floats]));
             }
             Layer::Linear(_)
             | Layer::Input { .. }

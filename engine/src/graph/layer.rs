@@ -7,6 +7,7 @@ use lopper_kernels::params::CompactIndex;
 use lopper_kernels::shapes;
 use serde::{Deserialize, Serialize};
 
+pub use crate::graph::group_norm::GroupNorm;
 pub use crate::graph::layer_norm::LayerNorm;
 pub use crate::graph::pool::{FixedWindow, Pool, PoolKind, Window};
 pub use crate::graph::resize::{Coordinates, Resize, ResizeSize, Rounding, Sampling};
@@ -31,6 +32,8 @@ pub enum Layer {
     BatchNorm(BatchNorm),
     /// Layer normalization over the last axis of images or vectors.
     LayerNorm(LayerNorm),
+    /// Group normalization of images, and instance normalization.
+    GroupNorm(GroupNorm),
     /// A function of each value.
     Activation(Activation),
     /// The rectifier with a slope for each channel.
@@ -303,6 +306,8 @@ impl Layer {
             Self::Linear(_) => "linear",
             Self::BatchNorm(_) => "batch norm",
             Self::LayerNorm(_) => "layer norm",
+            Self::GroupNorm(norm) if norm.is_instance_norm() => "instance norm",
+            Self::GroupNorm(_) => "group norm",
             Self::PRelu(_) => "prelu",
             Self::Activation(activation) => activation.name(),
             Self::Pool(pool) => pool.name(),
@@ -327,6 +332,7 @@ impl Layer {
             Self::Linear(linear) => (&linear.weight, linear.bias.as_ref()),
             Self::BatchNorm(bn) => (&bn.weight, Some(&bn.bias)),
             Self::LayerNorm(norm) => (&norm.weight, Some(&norm.bias)),
+            Self::GroupNorm(norm) => (&norm.weight, Some(&norm.bias)),
             Self::PRelu(prelu) => (&prelu.weight, None),
             _ => return Vec::new(),
         };
@@ -342,6 +348,7 @@ impl Layer {
             Self::Linear(linear) => (&mut linear.weight, linear.bias.as_mut()),
             Self::BatchNorm(bn) => (&mut bn.weight, Some(&mut bn.bias)),
             Self::LayerNorm(norm) => (&mut norm.weight, Some(&mut norm.bias)),
+            Self::GroupNorm(norm) => (&mut norm.weight, Some(&mut norm.bias)),
             Self::PRelu(prelu) => (&mut prelu.weight, None),
             _ => return Vec::new(),
         };

@@ -6,6 +6,7 @@ pub mod cost;
 pub(crate) mod footprint;
 pub mod geometry;
 pub mod graph;
+pub mod group_norm;
 mod index;
 pub mod info;
 pub mod layer;

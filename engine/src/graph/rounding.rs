@@ -17,6 +17,8 @@ pub fn rounding_bound(graph: &Graph, largest: f32) -> f32 {
         Layer::CompactConv2d(compact) => compact.conv.weight.value().shape()[1..].iter().product(),
         Layer::Linear(linear) => linear.in_features(),
         Layer::LayerNorm(norm) => norm.channels(),
+        // And of all pixels, whose number is not known here.
+        Layer::GroupNorm(norm) => norm.channels() / norm.groups,
         Layer::BatchNorm(_) | Layer::Add | Layer::Multiply | Layer::Pool(_) | Layer::Resize(_) => 1,
         Layer::Input { .. }
         | Layer::Activation(_)

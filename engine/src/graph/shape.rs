@@ -82,6 +82,10 @@ impl Layer {
                 norm.geometry(x)?;
                 x.to_vec()
             }
+            Self::GroupNorm(norm) => {
+                norm.geometry(x)?;
+                x.to_vec()
+            }
             Self::PRelu(prelu) if x.last() != Some(&prelu.channels()) => {
                 let channels = prelu.channels();
                 return Err(Error::shape("prelu", format!("expected {channels} channels, found {x:?}")));

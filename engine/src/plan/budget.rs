@@ -5,8 +5,9 @@ use super::lower::Op;
 use super::work::{FullyConnected, Work};
 use crate::Result;
 use crate::memory::{Budget, bytes_of};
-use lopper_kernels::cpu::{Footprint, PackedBatchNorm, PackedPRelu};
+use lopper_kernels::cpu::{Footprint, PackedBatchNorm, PackedPRelu, group_norm_buffer};
 use lopper_kernels::pattern::Pattern;
+use lopper_kernels::shapes::GroupNorm;
 use std::fmt;
 
 /// Maximum number of buffers that a call borrows from the device at the same time. The device keeps as many, each as
@@ -102,6 +103,11 @@ impl Packer<'_> {
                 Footprint { packed, borrowed: bytes_of::<f32>([bn.channels()]), ..Footprint::default() }
             }
             Work::LayerNorm(g, _) => Footprint { packed: bytes_of::<f32>([g.c, 2]), ..Footprint::default() },
+            Work::GroupNorm(g, _) => {
+                let g = GroupNorm { n: images.unwrap_or(g.n), ..*g };
+                let borrowed = bytes_of::<f32>([group_norm_buffer(&g)]);
+                Footprint { packed: bytes_of::<f32>([g.c, 2]), borrowed, ..Footprint::default() }
+            }
             Work::PRelu(prelu) => {
                 let packed = PackedPRelu::bytes_of(prelu.channels()) as u64;
                 Footprint { packed, ..Footprint::default() }

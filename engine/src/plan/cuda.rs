@@ -12,7 +12,7 @@ use super::lower::Op;
 use super::places::{Place, Places};
 use super::work::{Convolution, FullyConnected, Plain, Work};
 use crate::graph::layer::BatchNorm;
-use crate::{Error, Result, Tensor};
+use crate::{Error, Param, Result, Tensor};
 use lopper_kernels::cuda::{
     self, Cuda, CudaError, CudaGraph, DeviceBuffer, Epilogue, GatherList, PackedConv2d, Timer,
 };
@@ -192,6 +192,9 @@ impl Call {
             Kernel::LayerNorm(_, affine) => {
                 ("layer_norm", None, affine.iter().map(DeviceBuffer::bytes).sum())
             }
+            Kernel::GroupNorm(_, affine) => {
+                ("group_norm", None, affine.iter().map(DeviceBuffer::bytes).sum())
+            }
             Kernel::PRelu(slope) => ("prelu", None, slope.bytes()),
             Kernel::Gather(list) => ("gather", None, list.bytes()),
             Kernel::Plain(plain) => (plain.name(), None, 0),
@@ -202,6 +205,7 @@ impl Call {
             Kernel::Linear(..) => Class::Linear,
             Kernel::BatchNorm(_)
             | Kernel::LayerNorm(..)
+            | Kernel::GroupNorm(..)
             | Kernel::PRelu(_)
             | Kernel::Gather(_)
             | Kernel::Plain(_) => Class::Elementwise,
@@ -218,6 +222,8 @@ enum Kernel {
     BatchNorm(Norm),
     /// A layer norm, with γ and β.
     LayerNorm(shapes::LayerNorm, [DeviceBuffer; 2]),
+    /// A group norm, with γ and β.
+    GroupNorm(shapes::GroupNorm, [DeviceBuffer; 2]),
     PRelu(DeviceBuffer),
     Gather(GatherList),
     Plain(Plain),
@@ -257,10 +263,8 @@ impl Kernel {
                 None => Self::Linear(linear.g, linear_weight(gpu, linear)?),
             },
             Work::BatchNorm(rows, bn) => Self::BatchNorm(Norm::new(gpu, *rows, bn)?),
-            Work::LayerNorm(g, norm) => {
-                let upload = |values: &Tensor| gpu.upload(values.data());
-                Self::LayerNorm(*g, [upload(norm.weight.value())?, upload(norm.bias.value())?])
-            }
+            Work::LayerNorm(g, norm) => Self::LayerNorm(*g, uploaded(gpu, [&norm.weight, &norm.bias])?),
+            Work::GroupNorm(g, norm) => Self::GroupNorm(*g, uploaded(gpu, [&norm.weight, &norm.bias])?),
             Work::PRelu(prelu) => Self::PRelu(gpu.upload(prelu.weight.value().data())?),
             Work::Plain(Plain::Gather(gather)) => {
                 let dtype = gpu.precision().storage();
@@ -284,11 +288,17 @@ impl Kernel {
             Self::Linear(g, w) => cuda::linear_forward(gpu, g, x, w, end, y),
             Self::BatchNorm(norm) => norm.run(gpu, x, end, y),
             Self::LayerNorm(g, affine) => cuda::layer_norm_forward(gpu, g, x, affine.each_ref(), y),
+            Self::GroupNorm(g, affine) => cuda::group_norm_forward(gpu, g, x, affine.each_ref(), y),
             Self::PRelu(slope) => cuda::prelu_forward(gpu, slope.len(), x, slope, y),
             Self::Gather(list) => cuda::gather_forward(gpu, list, x, y),
             Self::Plain(plain) => plain.run_on(gpu, inputs, y),
         }
     }
+}
+
+/// γ and β of a norm, in device memory.
+fn uploaded(gpu: &Cuda, [gamma, beta]: [&Param; 2]) -> cuda::Result<[DeviceBuffer; 2]> {
+    Ok([gpu.upload(gamma.value().data())?, gpu.upload(beta.value().data())?])
 }
 
 impl Norm {

@@ -135,8 +135,8 @@ impl Possible {
                 conv2d_lane_images(cpu, &conv.part(), pattern, packing)
                     .map(|lanes| lanes.map(|lanes| lanes.of_images(conv.g.n)))
             }
-            Work::Conv2d(_) | Work::Linear(_) | Work::LayerNorm(..) | Work::PRelu(_) => [None; 2],
-            Work::Plain(_) => [None; 2],
+            Work::Conv2d(_) | Work::Linear(_) | Work::LayerNorm(..) | Work::GroupNorm(..) => [None; 2],
+            Work::PRelu(_) | Work::Plain(_) => [None; 2],
         };
         Self::Between(lanes.map(|lanes| lanes.map_or(ImageLayout::ChannelsLast, ImageLayout::RowLanes)))
     }

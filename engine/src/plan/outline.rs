@@ -163,6 +163,11 @@ impl Sketch {
                 None => (Kind::Linear { rows: op.x[0], area: 1 }, first),
             },
             Layer::BatchNorm(_) => (moved(Class::BatchNorm, first), first),
+            // It reads its input once more, for the statistics.
+            Layer::GroupNorm(_) => {
+                let (read, written) = (2 * pixels(first), pixels(op.id));
+                (Kind::Pixels { class: Class::BatchNorm, read, written }, first)
+            }
             Layer::Pool(_) => (moved(Class::Pool, first), first),
             Layer::Input { .. }
             | Layer::LayerNorm(_)

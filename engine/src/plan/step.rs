@@ -96,7 +96,7 @@ impl Step {
     pub(super) fn new(op: &Op, work: &Work, cut: Option<&Cut>, chosen: Chosen, moved: usize) -> Self {
         let macs = work.macs();
         let class = match work {
-            Work::BatchNorm(..) | Work::LayerNorm(..) => Class::BatchNorm,
+            Work::BatchNorm(..) | Work::LayerNorm(..) | Work::GroupNorm(..) => Class::BatchNorm,
             Work::Plain(Plain::Pool(_)) => Class::Pool,
             Work::Conv2d(_) | Work::Linear(_) | Work::PRelu(_) | Work::Plain(_) => Class::Elementwise,
         };

@@ -3,7 +3,7 @@
 use super::lower::Op;
 use crate::autograd::ops::Pooling;
 use crate::graph::geometry::{adaptive_geometry, dilate_geometry, gate_geometry, shortcut_geometry};
-use crate::graph::layer::{BatchNorm, CompactConv2d, Conv2d, LayerNorm, Linear, PRelu};
+use crate::graph::layer::{BatchNorm, CompactConv2d, Conv2d, GroupNorm, LayerNorm, Linear, PRelu};
 use crate::memory::{self, bytes_of};
 use crate::{Layer, Result, Tensor};
 use lopper_kernels::cpu::{PackedGather, PackedResize};
@@ -20,6 +20,7 @@ pub(super) enum Work<'g> {
     /// Batch norm, with the number of rows to normalize.
     BatchNorm(usize, &'g BatchNorm),
     LayerNorm(shapes::LayerNorm, &'g LayerNorm),
+    GroupNorm(shapes::GroupNorm, &'g GroupNorm),
     PRelu(&'g PRelu),
     Plain(Plain),
 }
@@ -87,6 +88,7 @@ impl<'g> Work<'g> {
             Layer::Linear(linear) => return Self::linear(linear, &op.x, op.pool),
             Layer::BatchNorm(bn) => return Ok(Self::BatchNorm(op.len() / bn.channels(), bn)),
             Layer::LayerNorm(norm) => return Ok(Self::LayerNorm(norm.geometry(&op.x)?, norm)),
+            Layer::GroupNorm(norm) => return Ok(Self::GroupNorm(norm.geometry(&op.x)?, norm)),
             Layer::PRelu(prelu) => return Ok(Self::PRelu(prelu)),
             Layer::Activation(activation) => Plain::Activation(*activation),
             Layer::Pool(pool) => Plain::Pool(Pooling::new(pool, &op.x)?),
@@ -159,7 +161,8 @@ impl<'g> Work<'g> {
             Self::Conv2d(Convolution { compact: Some(compact), .. }) => return compact.outer_bias(),
             Self::Conv2d(Convolution { conv, .. }) => &conv.bias,
             Self::Linear(FullyConnected { linear, .. }) => &linear.bias,
-            Self::BatchNorm(..) | Self::LayerNorm(..) | Self::PRelu(_) | Self::Plain(_) => &None,
+            Self::BatchNorm(..) | Self::LayerNorm(..) | Self::GroupNorm(..) => &None,
+            Self::PRelu(_) | Self::Plain(_) => &None,
         };
         bias.as_ref().map(|bias| bias.value().clone())
     }
@@ -170,7 +173,8 @@ impl<'g> Work<'g> {
             Self::Conv2d(Convolution { pattern, .. }) | Self::Linear(FullyConnected { pattern, .. }) => {
                 Some(pattern)
             }
-            Self::BatchNorm(..) | Self::LayerNorm(..) | Self::PRelu(_) | Self::Plain(_) => None,
+            Self::BatchNorm(..) | Self::LayerNorm(..) | Self::GroupNorm(..) => None,
+            Self::PRelu(_) | Self::Plain(_) => None,
         }
     }
 
@@ -194,7 +198,8 @@ impl<'g> Work<'g> {
             Self::Linear(FullyConnected { g, pattern, .. }) => {
                 (g.n * g.inputs * pattern.filters().len()) as u64
             }
-            Self::BatchNorm(..) | Self::LayerNorm(..) | Self::PRelu(_) | Self::Plain(_) => 0,
+            Self::BatchNorm(..) | Self::LayerNorm(..) | Self::GroupNorm(..) => 0,
+            Self::PRelu(_) | Self::Plain(_) => 0,
         }
     }
 }

@@ -1,10 +1,10 @@
-//! Channel flow through products, gatherings and layer norms: ties, constants, and exact removal.
+//! Channel flow through products, gatherings, layer norms and group norms: ties, constants, and exact removal.
 
 use crate::support::{Random, images};
 use lopper_engine::channels::{
     ChannelFlow, Removal, State, constants, keep_parts, removable, remove, states,
 };
-use lopper_engine::layer::{Activation, Conv2d, LayerNorm, PRelu, Pool, Window};
+use lopper_engine::layer::{Activation, Conv2d, GroupNorm, LayerNorm, PRelu, Pool, Window};
 use lopper_engine::plan::Plan;
 use lopper_engine::{Device, Graph, Layer, NodeId, Param, Tensor};
 
@@ -176,6 +176,125 @@ fn a_layer_norm_demands_all_of_its_channels() {
     // Once nothing reads the norm, nothing needs its channels.
     graph.param_mut("out.weight").unwrap().update(|w| w.fill(0.0));
     assert_eq!(states(&graph, &flow).unwrap()[flow.units(1)[2]], State::Unread);
+}
+
+/// x ─ norm of 4 channels in `groups` groups ─ activation ─ conv.
+fn grouped(groups: usize) -> (Graph, [NodeId; 2]) {
+    let mut graph = network([3, 3, 3]);
+    let x = graph.push("x", conv(4, 3, 1), &[0]).unwrap();
+    let mut norm = GroupNorm::new(4, groups, 1e-3);
+    norm.weight = Param::new(Random(7).tensor(&[4]));
+    norm.bias = Param::new(Random(8).tensor(&[4]));
+    let norm = graph.push("norm", Layer::GroupNorm(norm), &[x]).unwrap();
+    let act = graph.push("act", Layer::Activation(Activation::Sigmoid), &[norm]).unwrap();
+    graph.push("out", conv(2, 4, 3), &[act]).unwrap();
+    (graph, [x, norm])
+}
+
+fn group_norm(graph: &Graph, id: NodeId) -> &GroupNorm {
+    let Layer::GroupNorm(norm) = &graph.nodes()[id].layer else { unreachable!("a group norm") };
+    norm
+}
+
+#[test]
+fn the_channels_of_a_group_are_one_unit() {
+    for (groups, expected) in [(1, [0, 0, 0, 0]), (2, [0, 0, 2, 2]), (4, [0, 1, 2, 3])] {
+        let (graph, [x, norm]) = grouped(groups);
+        let flow = ChannelFlow::new(&graph).unwrap();
+        let first = expected.map(|channel: usize| flow.units(x)[channel]);
+        assert_eq!((flow.units(x), flow.units(norm)), (&first[..], &first[..]), "{groups}");
+        assert_eq!((flow.groups()[0].units.len(), flow.groups()[0].frozen), (groups, None));
+        assert!(flow.groups()[0].is_uniform(&flow));
+    }
+}
+
+/// The statistics of the other groups do not depend on one that goes as a whole, which is constant if its channels are.
+#[test]
+fn a_dead_group_is_removed_exactly() {
+    let (mut graph, [x, norm]) = grouped(2);
+    kill(&mut graph, x, 0, 0.5);
+    kill(&mut graph, x, 1, -0.25);
+    let (cut, removal) = pruned(&graph);
+    assert_eq!(removal.removed.iter().filter(|&&removed| removed).count(), 1);
+    let left = group_norm(&cut, norm);
+    assert_eq!((left.groups, left.channels()), (1, 2));
+    assert!(difference(&graph, &cut) < 1e-5);
+}
+
+#[test]
+fn a_dead_channel_of_a_living_group_stays() {
+    let (mut graph, [x, norm]) = grouped(2);
+    kill(&mut graph, x, 0, 0.5);
+    let known = constants(&graph).unwrap();
+    assert_eq!((known[x][0], known[norm][0]), (Some(0.5), None), "its output depends on the other channel");
+    assert!(pruned(&graph).1.removed.iter().all(|&removed| !removed));
+    // Where γ is zero, nothing does.
+    graph.param_mut("norm.weight").unwrap().update(|gamma| (gamma[0], gamma[1]) = (0.0, 0.0));
+    let (cut, _) = pruned(&graph);
+    assert_eq!(group_norm(&cut, norm).groups, 1);
+    assert!(difference(&graph, &cut) < 1e-5);
+}
+
+/// The variance of a constant is zero, so that an instance norm makes its shift of it.
+#[test]
+fn an_instance_norm_makes_its_shift_of_a_constant() {
+    let (mut graph, [x, norm]) = grouped(4);
+    kill(&mut graph, x, 1, 0.75);
+    let shift = graph.param("norm.bias").unwrap().value().data()[1];
+    assert_eq!(constants(&graph).unwrap()[norm], [None, Some(shift), None, None]);
+    let (cut, _) = pruned(&graph);
+    let left = group_norm(&cut, norm);
+    assert_eq!((left.groups, left.channels(), left.is_instance_norm()), (3, 3, true));
+    assert!(difference(&graph, &cut) < 1e-5);
+}
+
+#[test]
+fn an_unread_group_is_removed() {
+    let (mut graph, [x, norm]) = grouped(2);
+    graph.param_mut("out.weight").unwrap().update(|w| (w[2], w[6]) = (0.0, 0.0));
+    let states_of = |graph: &Graph| states(graph, &ChannelFlow::new(graph).unwrap()).unwrap();
+    let unit = ChannelFlow::new(&graph).unwrap().units(x)[2];
+    assert_eq!(states_of(&graph)[unit], State::Live, "the other channel of the group is read");
+    graph.param_mut("out.weight").unwrap().update(|w| (w[3], w[7]) = (0.0, 0.0));
+    assert_eq!(states_of(&graph)[unit], State::Unread);
+    let (cut, _) = pruned(&graph);
+    assert_eq!(group_norm(&cut, norm).channels(), 2);
+    assert!(difference(&graph, &cut) < 1e-5);
+}
+
+/// A plan leaves out a group whose filters are masked, and computes one of which a filter is left.
+#[test]
+fn plans_leave_out_masked_groups() {
+    for (masked, live) in [(2, 2), (1, 4)] {
+        let (mut graph, _) = grouped(2);
+        for slot in ["weight", "bias"] {
+            let param = graph.param_mut(&format!("x.{slot}")).unwrap();
+            let shape = param.value().shape().to_vec();
+            let size = shape[1..].iter().product::<usize>();
+            let mask = Tensor::from_fn(&shape, |i| f32::from(u8::from(i / size >= masked)));
+            param.set_mask(Some(mask)).unwrap();
+        }
+        let mut plan = Plan::new(&graph, [2, 3, 3, 3], &Device::cpu()).unwrap();
+        let images = images(&graph, 2, 9);
+        let want = graph.logits(&Device::cpu(), images.clone()).unwrap();
+        let found = Tensor::from_slice(want.shape(), plan.run(images.data()).unwrap()).unwrap();
+        assert!(found.max_difference(&want).unwrap() < 1e-5);
+        let step = plan.steps().iter().find(|step| step.name == "norm").unwrap();
+        assert_eq!((step.kind, step.shape[3]), ("group norm", live));
+    }
+}
+
+#[test]
+fn groups_that_do_not_divide_are_refused() {
+    let refused = |channels: usize, groups: usize, input: &[usize]| {
+        let layer = Layer::GroupNorm(GroupNorm::new(channels, groups, 1e-5));
+        let shape = layer.output_shape(&[input]).map(drop);
+        layer.check().and(shape).unwrap_err().to_string()
+    };
+    assert!(refused(6, 4, &[1, 2, 2, 6]).contains("4 groups do not divide 6 channels"));
+    assert!(refused(6, 0, &[1, 2, 2, 6]).contains("0 groups"));
+    assert!(refused(6, 3, &[1, 2, 2, 4]).contains("expected 6 channels, found [1, 2, 2, 4]"));
+    assert!(refused(6, 3, &[1, 6]).contains("expected an image [N, H, W, C], found [1, 6]"));
 }
 
 /// Masked filters are left out of a plan, which then gives what the whole network gives.

@@ -6,7 +6,7 @@ use lopper_engine::ops::Tail;
 use lopper_engine::{Device, Mode, Result, Tape, Tensor, Var};
 use lopper_kernels::params::{ACTIVATIONS, Activation, Trans};
 use lopper_kernels::reference as oracle;
-use lopper_kernels::shapes::{AdaptivePool2d, BatchNorm, Conv2d, Linear, Matmul, PadShortcut};
+use lopper_kernels::shapes::{AdaptivePool2d, BatchNorm, Conv2d, GroupNorm, Linear, Matmul, PadShortcut};
 
 /// Returns distinct numbers in (−1, 1), the same on every run.
 fn noise(shape: &[usize], seed: u64) -> Tensor {
@@ -225,6 +225,22 @@ fn batch_norm_with_a_residual_and_an_activation() {
             end(y, &v[3])
         },
     );
+}
+
+#[test]
+fn group_norm() {
+    for groups in [1, 2, 4] {
+        let g = GroupNorm { n: 2, pixels: 6, c: 4, groups, eps: 1e-3 };
+        check(
+            &[noise(&[2, 3, 2, 4], 1), noise(&[4], 2), noise(&[4], 3)],
+            |tape, v| tape.group_norm(&v[0], &v[1], &v[2], &g),
+            |v| {
+                let mut y = vec![0.0; g.len()];
+                oracle::group_norm_forward(&g, &v[0], [&v[1], &v[2]], &mut y);
+                y
+            },
+        );
+    }
 }
 
 #[test]

@@ -65,6 +65,10 @@ fn evaluate_node(
             let (gamma, beta) = (weight(&norm.weight), weight(&norm.bias));
             r::layer_norm_forward(&norm.geometry(shape).unwrap(), x, [&gamma, &beta], y);
         }
+        Layer::GroupNorm(norm) => {
+            let (gamma, beta) = (weight(&norm.weight), weight(&norm.bias));
+            r::group_norm_forward(&norm.geometry(shape).unwrap(), x, [&gamma, &beta], y);
+        }
         Layer::PRelu(prelu) => r::prelu_forward(prelu.channels(), x, &weight(&prelu.weight), y),
         Layer::Activation(activation) => r::activation_forward(*activation, x, y),
         Layer::Pool(pool) => evaluate_pool(*pool, shape, x, y),

@@ -10,7 +10,7 @@ pub mod exact;
 pub use evaluate::{error, evaluate};
 
 use lopper_engine::layer::{
-    Activation, BatchNorm, CompactConv2d, Conv2d, Coordinates, FixedWindow, LayerNorm, Linear, PRelu, Pool,
+    Activation, BatchNorm, CompactConv2d, Conv2d, Coordinates, FixedWindow, GroupNorm, LayerNorm, Linear, PRelu, Pool,
     Resize, ResizeSize, Rounding, Sampling, Window,
 };
 use lopper_engine::{Device, Graph, Layer, NodeId, Param, Tensor};
@@ -226,6 +226,15 @@ impl Builder {
         self.push(Layer::LayerNorm(norm), &[x])
     }
 
+    fn group_norm(&mut self, x: NodeId) -> NodeId {
+        let c = self.shapes[x][3];
+        let divisors: Vec<usize> = (1..=c).filter(|&groups| c.is_multiple_of(groups)).collect();
+        let mut norm = GroupNorm::new(c, divisors[self.random.int(0, divisors.len() - 1)], 0.1);
+        (norm.weight, norm.bias) =
+            (Param::new(self.random.tensor(&[c])), Param::new(self.random.tensor(&[c])));
+        self.push(Layer::GroupNorm(norm), &[x])
+    }
+
     fn prelu(&mut self, x: NodeId) -> NodeId {
         let c = self.shapes[x][3];
         let weight = Param::new(self.random.tensor(&[c]));
@@ -257,7 +266,7 @@ impl Builder {
     fn block(&mut self, x: NodeId) -> NodeId {
         let c = self.shapes[x][3];
         let small = self.shapes[x][1] < 4 || self.shapes[x][2] < 4;
-        match self.random.int(0, 15) {
+        match self.random.int(0, 16) {
             0 | 1 if !small => {
                 let (o, stride, padding) =
                     (self.random.int(1, 20), self.random.int(1, 2), self.random.int(0, 1));
@@ -288,6 +297,7 @@ impl Builder {
             13 => self.layer_norm(x),
             14 => self.prelu(x),
             15 => self.resize(x),
+            16 => self.group_norm(x),
             9 => {
                 let o = self.random.int(2, 12);
                 let compact = self.compact(x, o);

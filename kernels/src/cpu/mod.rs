@@ -34,6 +34,7 @@ pub use ops::dropout::dropout;
 pub use ops::elementwise::{add_assign, add_forward, axpy, mul_forward, scale};
 pub use ops::gate::{gate_forward, gate_grad};
 pub use ops::gather::{PackedGather, gather_forward, gather_input_grad};
+pub use ops::group_norm::{group_norm_backward, group_norm_buffer, group_norm_forward};
 pub use ops::layer_norm::{layer_norm_backward, layer_norm_forward};
 pub use ops::linear::{linear_forward, linear_input_grad, linear_weight_grad};
 pub use ops::loss::{

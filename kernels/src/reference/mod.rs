@@ -10,6 +10,7 @@ mod conv2d;
 mod dropout;
 mod elementwise;
 mod gate;
+mod group_norm;
 mod layer_norm;
 mod linear;
 mod loss;
@@ -35,6 +36,7 @@ pub use conv2d::{conv2d_epilogue, conv2d_forward, conv2d_input_grad, conv2d_weig
 pub use dropout::{dropout, keeps};
 pub use elementwise::{add_assign, add_forward, axpy, mul_forward, scale};
 pub use gate::{gate_forward, gate_grad};
+pub use group_norm::{group_norm_backward, group_norm_forward};
 pub use layer_norm::{layer_norm_backward, layer_norm_forward};
 pub use linear::{linear_forward, linear_input_grad, linear_weight_grad};
 pub use loss::{

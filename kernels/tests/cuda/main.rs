@@ -11,6 +11,7 @@ mod elementwise;
 mod gates;
 mod gemm_f32;
 mod grades;
+mod group_norm;
 mod layer_norm;
 mod loss;
 mod memory;

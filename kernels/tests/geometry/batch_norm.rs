@@ -1,4 +1,4 @@
-//! Batch norm with batch statistics and with given ones, layer norm and slopes of channels, forward and backward, and sums
+//! Batch norm with batch statistics and with given ones, group and layer norm and slopes of channels, forward and backward, and sums
 //! over rows.
 
 use crate::cases::run;
@@ -8,7 +8,7 @@ use lopper_kernels::buffer::Buffer;
 use lopper_kernels::cpu::{self, Epilogue};
 use lopper_kernels::params::{Activation, Normalized, Statistics};
 use lopper_kernels::reference;
-use lopper_kernels::shapes::{BatchNorm, LayerNorm};
+use lopper_kernels::shapes::{BatchNorm, GroupNorm, LayerNorm};
 
 const EPS: f32 = 1e-3;
 
@@ -138,6 +138,36 @@ fn sums_over_rows() {
             assert_bounded("rows", constant, rows, &got, &sums(wide), &sums(magnitude));
             let (want, all) = (reference::sum(&wide(&x)), reference::sum(&magnitude(&x)));
             assert_bounded("all", constant, rows * c, &[cpu::sum(cpu, &x)], &[want], &[all]);
+        }
+    });
+}
+
+#[test]
+fn group_norms() {
+    run("group_norms", 25, |draw| {
+        let (pixels, depth) = match draw.between(0..=29) {
+            0 => (draw.between(2000..=3000), draw.between(1..=3)),
+            _ => (draw.between(1..=120), draw.between(1..=20)),
+        };
+        let (n, groups) = (draw.between(1..=3), draw.between(1..=8));
+        let g = GroupNorm { n, pixels, c: groups * depth, groups, eps: EPS };
+        draw.about(format_args!("{g:?}"));
+        let (x, dy) = (draw.reals(g.len()), draw.reals(g.len()));
+        let (gamma, beta) = (draw.reals(g.c), draw.reals(g.c));
+        let [x64, dy64, gamma64, beta64] = [&x, &dy, &gamma, &beta].map(|v| wide(v));
+        let y = wanted(g.len(), |y| reference::group_norm_forward(&g, &x64, [&gamma64, &beta64], y));
+        let (mut dx, mut dgamma, mut dbeta) = (vec![0.0; g.len()], vec![0.0; g.c], vec![0.0; g.c]);
+        reference::group_norm_backward(&g, &x64, &gamma64, &dy64, &mut dx, [&mut dgamma, &mut dbeta]);
+        let growth = 1.0 / f64::from(EPS).sqrt();
+        for cpu in &*CPUS {
+            let got = filled(g.len(), |y| cpu::group_norm_forward(cpu, &g, &x, [&gamma, &beta], y));
+            close("y", 1e-6 * growth, &got, &y);
+            let [mut got_dx, mut got_gamma, mut got_beta] = [g.len(), g.c, g.c].map(Buffer::unspecified);
+            let affine = [&mut got_gamma[..], &mut got_beta];
+            cpu::group_norm_backward(cpu, &g, &x, &gamma, &dy, &mut got_dx, affine);
+            close("dx", 4e-6 * growth * growth, &got_dx, &dx);
+            close("dgamma", 2e-6 * growth * ((n * pixels) as f64).sqrt(), &got_gamma, &dgamma);
+            close("dbeta", 1e-6 * ((n * pixels) as f64).sqrt(), &got_beta, &dbeta);
         }
     });
 }

@@ -4,8 +4,8 @@ use crate::support::{filled, integers, random};
 use lopper_kernels::params::{ACTIVATIONS, Saved};
 use lopper_kernels::reference::*;
 use lopper_kernels::shapes::{
-    AdaptivePool2d, BatchNorm, Conv2d, Coordinates, Gate, LayerNorm, Linear, PadShortcut, Pool2d, Resize,
-    ResizeMode, Rounding,
+    AdaptivePool2d, BatchNorm, Conv2d, Coordinates, Gate, GroupNorm, LayerNorm, Linear, PadShortcut, Pool2d,
+    Resize, ResizeMode, Rounding,
 };
 
 /// Checks that `grad` is the gradient of `loss` at `x`.
@@ -189,6 +189,23 @@ fn gatherings() {
     let (channels, x, dy) = ([3, 0, 3, 1], random(1, 20), random(2, 20));
     let dx = filled(20, |dx| gather_input_grad(4, &channels, &dy, dx));
     check("gather", &x, &dx, |x| dot(&dy, &filled(20, |y| gather_forward(4, &channels, x, y))));
+}
+
+#[test]
+fn group_norms() {
+    // Instance norm is the case of one channel a group.
+    for groups in [1, 2, 6] {
+        let g = GroupNorm { n: 2, pixels: 3, c: 6, groups, eps: 1e-3 };
+        let (x, gamma, beta, dy) = (random(1, 36), random(2, 6), random(3, 6), random(4, 36));
+        let loss = |x: &[f64], gamma: &[f64], beta: &[f64]| {
+            dot(&dy, &filled(36, |y| group_norm_forward(&g, x, [gamma, beta], y)))
+        };
+        let (mut dx, mut dgamma, mut dbeta) = (vec![0.0; 36], vec![0.0; 6], vec![0.0; 6]);
+        group_norm_backward(&g, &x, &gamma, &dy, &mut dx, [&mut dgamma, &mut dbeta]);
+        check("group norm dx", &x, &dx, |x| loss(x, &gamma, &beta));
+        check("group norm dgamma", &gamma, &dgamma, |gamma| loss(&x, gamma, &beta));
+        check("group norm dbeta", &beta, &dbeta, |beta| loss(&x, &gamma, beta));
+    }
 }
 
 #[test]

@@ -7,6 +7,7 @@ mod channels;
 mod elementwise;
 mod gate;
 mod gradients;
+mod group_norm;
 mod layer_norm;
 mod loss;
 mod optim;

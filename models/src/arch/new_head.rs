@@ -114,6 +114,7 @@ pub fn last_layers(graph: &Graph) -> Result<Vec<NodeId>> {
             Layer::Input { .. }
             | Layer::CompactConv2d(_)
             | Layer::LayerNorm(_)
+            | Layer::GroupNorm(_)
             | Layer::PRelu(_)
             | Layer::Add
             | Layer::Multiply

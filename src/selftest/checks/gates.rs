@@ -1,4 +1,4 @@
-//! Gates, gathering, layer norm, slopes of channels and resizing.
+//! Gates, gathering, layer and group norm, slopes of channels and resizing.
 
 use crate::selftest::line::Tally;
 use crate::selftest::rig::{Rig, epsilon, random, rounding, stored};
@@ -6,7 +6,7 @@ use lopper_engine::Result;
 use lopper_kernels::cpu::{self, PackedGather, PackedResize};
 use lopper_kernels::cuda::{self, GatherList};
 use lopper_kernels::params::Dtype;
-use lopper_kernels::shapes::{Coordinates, Gate, LayerNorm, Resize, ResizeMode};
+use lopper_kernels::shapes::{Coordinates, Gate, GroupNorm, LayerNorm, Resize, ResizeMode};
 
 pub fn gates(rig: &Rig, tally: &mut Tally, dtype: Dtype) -> Result<()> {
     let pixels = if rig.large { 56 * 56 } else { 20 };
@@ -73,6 +73,36 @@ pub fn norms(rig: &Rig, tally: &mut Tally, dtype: Dtype) -> Result<()> {
         let limit = 2.0 * epsilon(dtype).min(1e-5) + 1e-6 * rows as f64;
         tally.compare(&format!("layer norm parameters of {c}"), limit, &rig.get(&on_dgamma)?, &dgamma);
         prelu(rig, tally, dtype, (&x, &gamma))?;
+    }
+    Ok(())
+}
+
+pub fn group_norms(rig: &Rig, tally: &mut Tally, dtype: Dtype) -> Result<()> {
+    let pixels = if rig.large { 28 * 28 } else { 15 };
+    for (groups, depth) in [(3, 5), (32, 8), (64, 1)] {
+        let g = GroupNorm { n: 2, pixels, c: groups * depth, groups, eps: 1e-3 };
+        let [x, dy] = [1, 2].map(|seed| stored(dtype, random(seed, g.len())));
+        let [gamma, beta] = [3, 4].map(|seed| random(seed, g.c));
+        let (on_x, on_dy) = (rig.put(dtype, &x)?, rig.put(dtype, &dy)?);
+        let (on_gamma, on_beta) = (rig.gpu.upload(&gamma)?, rig.gpu.upload(&beta)?);
+        let mut y = vec![0.0; g.len()];
+        cpu::group_norm_forward(&rig.cpu, &g, &x, [&gamma, &beta], &mut y);
+        let affine = [&on_gamma, &on_beta];
+        let got = rig.twice(dtype, g.len(), |y| cuda::group_norm_forward(&rig.gpu, &g, &on_x, affine, y))?;
+        let (limit, what) = (rounding(dtype) + 1e-5, format!("{groups} groups of {depth}"));
+        tally.compare(&format!("group norm of {what}"), limit, &got, &stored(dtype, y));
+        let (mut dx, mut dgamma, mut dbeta) = (vec![0.0; g.len()], vec![0.0; g.c], vec![0.0; g.c]);
+        cpu::group_norm_backward(&rig.cpu, &g, &x, &gamma, &dy, &mut dx, [&mut dgamma, &mut dbeta]);
+        let [mut on_dgamma, mut on_dbeta] =
+            [rig.gpu.buffer(Dtype::F32, g.c)?, rig.gpu.buffer(Dtype::F32, g.c)?];
+        let got = rig.twice(dtype, g.len(), |dx| {
+            let affine = [&mut on_dgamma, &mut on_dbeta];
+            cuda::group_norm_backward(&rig.gpu, &g, &on_x, &on_gamma, &on_dy, dx, affine)
+        })?;
+        tally.compare(&format!("group norm gradient of {what}"), limit + 5e-5, &got, &stored(dtype, dx));
+        let limit = 2.0 * epsilon(dtype).min(1e-5) + 1e-6 * (g.n * pixels) as f64;
+        tally.compare(&format!("group norm parameters of {what}"), limit, &rig.get(&on_dgamma)?, &dgamma);
+        tally.compare(&format!("group norm shifts of {what}"), limit, &rig.get(&on_dbeta)?, &dbeta);
     }
     Ok(())
 }

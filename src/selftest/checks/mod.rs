@@ -37,6 +37,7 @@ pub fn windows(_: &Rig) -> Result<Vec<Case>> {
         ("batch norm", batch_norm::forward),
         ("batch norm, gradients", batch_norm::backward),
         ("layer norm", gates::norms),
+        ("group norm", gates::group_norms),
         ("resizing", gates::resizes),
     ]))
 }

@@ -56,6 +56,15 @@ impl Block {
             Self::Product { units } => product(net, units),
             Self::Shuffle { unit, share } => shuffle(net, unit, *share),
             Self::LayerNorm => drop(net.layer_norm("layer_norm", 0.1)),
+            Self::GroupNorm(most) => {
+                let (channels, pixels) = (net.channels(), net.shape()[1] * net.shape()[2]);
+                let divisor = |most: usize| (1..=most).rev().find(|&groups| channels.is_multiple_of(groups));
+                let groups = most.and_then(divisor).unwrap_or(channels);
+                // A few numbers become nearly constants, which a batch norm behind them would divide by their deviation.
+                if pixels * (channels / groups) >= 4 {
+                    net.group_norm("group_norm", groups, 0.1);
+                }
+            }
             Self::PRelu => drop(net.prelu("prelu")),
             Self::Resize(resize) => {
                 let fits = |side: usize| (3..=8).contains(&side);

@@ -20,7 +20,7 @@
 //!            └─ others ─ unit ──────────────┘
 //! ```
 //!
-//! and layer norms, slopes of channels, products of two units, resized images and transposed convolutions.
+//! and group and layer norms, slopes of channels, products of two units, resized images and transposed convolutions.
 
 mod build;
 pub mod values;
@@ -65,6 +65,9 @@ pub enum Block {
     Shuffle { unit: Unit, share: usize },
     /// Layer normalization.
     LayerNorm,
+    /// Group normalization, in the largest number of groups up to this that divides the channels, or of each channel, if
+    /// groups are not tiny.
+    GroupNorm(Option<usize>),
     /// A slope for each channel.
     PRelu,
     /// A resizing, if the image stays small.
@@ -217,6 +220,7 @@ fn block() -> impl Strategy<Value = Block> {
         1 => product,
         2 => shuffle,
         2 => Just(Block::LayerNorm),
+        2 => option::of(1..=6usize).prop_map(Block::GroupNorm),
         1 => Just(Block::PRelu),
         1 => resize,
         1 => transposed,

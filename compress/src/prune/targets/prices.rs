@@ -129,7 +129,7 @@ fn sizes(layer: &Layer, pixels: usize, [c, o]: [usize; 2]) -> [usize; 3] {
         }
         Layer::Linear(linear) => [c * o + linear.bias.as_ref().map_or(0, |_| o), 0, c * o],
         Layer::BatchNorm(_) => [2 * o, 2 * o, 0],
-        Layer::LayerNorm(_) => [2 * o, 0, 0],
+        Layer::LayerNorm(_) | Layer::GroupNorm(_) => [2 * o, 0, 0],
         Layer::PRelu(_) => [o, 0, 0],
         Layer::Input { .. }
         | Layer::Activation(_)

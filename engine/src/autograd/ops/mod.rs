@@ -8,6 +8,7 @@ mod channels;
 mod conv2d;
 mod dropout;
 mod gather;
+mod group_norm;
 mod layer_norm;
 mod linear;
 mod loss;

@@ -65,7 +65,7 @@ fn expression(
         Layer::Conv2d(_) | Layer::CompactConv2d(_) | Layer::Linear(_) | Layer::BatchNorm(_) => {
             format!("{module}({x})")
         }
-        Layer::LayerNorm(_) | Layer::PRelu(_) => format!("{module}({x})"),
+        Layer::LayerNorm(_) | Layer::GroupNorm(_) | Layer::PRelu(_) => format!("{module}({x})"),
         Layer::Activation(activation) => activated(*activation, x),
         Layer::Pool(pool) => pooled(*pool, x),
         Layer::Flatten if shape.len() == 2 => x.into(),

@@ -196,6 +196,10 @@ fn constructor(layer: &Layer, x: &[usize]) -> String {
             norm.sum,
             norm.squares
         ),
+        // Of one channel a group, too: PyTorch's instance norm refuses images of one pixel.
+        Layer::GroupNorm(norm) => {
+            format!("nn.GroupNorm({}, {}, eps={:?})", norm.groups, norm.channels(), norm.eps)
+        }
         Layer::PRelu(prelu) => format!("nn.PReLU({})", prelu.channels()),
         // Only these have parameters; compact convolutions have been made dense.
         _ => "nn.Identity()".into(),

@@ -25,6 +25,8 @@ pub(super) enum Kernel {
     BatchNorm(PackedBatchNorm, ImageLayout),
     /// A layer norm, with γ and β.
     LayerNorm(shapes::LayerNorm, [Tensor; 2]),
+    /// A group norm, with γ and β.
+    GroupNorm(shapes::GroupNorm, [Tensor; 2]),
     PRelu(PackedPRelu),
     Plain(Plain),
 }
@@ -47,6 +49,9 @@ impl Packer<'_> {
             Work::BatchNorm(_, bn) => Kernel::BatchNorm(batch_norm(bn), around.y),
             Work::LayerNorm(g, norm) => {
                 Kernel::LayerNorm(*g, [&norm.weight, &norm.bias].map(|param| param.value().clone()))
+            }
+            Work::GroupNorm(g, norm) => {
+                Kernel::GroupNorm(*g, [&norm.weight, &norm.bias].map(|param| param.value().clone()))
             }
             Work::PRelu(prelu) => Kernel::PRelu(PackedPRelu::new(prelu.weight.value().data())),
             Work::Plain(plain) => Kernel::Plain(plain.clone()),
@@ -97,6 +102,7 @@ impl Kernel {
             Self::LayerNorm(g, affine) => {
                 Self::LayerNorm(shapes::LayerNorm { rows: g.rows / span.batch * n, ..g }, affine)
             }
+            Self::GroupNorm(g, affine) => Self::GroupNorm(shapes::GroupNorm { n, ..g }, affine),
             Self::PRelu(slope) => Self::PRelu(slope),
             Self::Plain(plain) => Self::Plain(plain.of_images(n, span.batch)),
         }
@@ -132,6 +138,9 @@ impl Kernel {
             Self::LayerNorm(g, affine) => {
                 cpu::layer_norm_forward(cpu, g, x, affine.each_ref().map(Tensor::data), y);
             }
+            Self::GroupNorm(g, affine) => {
+                cpu::group_norm_forward(cpu, g, x, affine.each_ref().map(Tensor::data), y);
+            }
             Self::PRelu(slope) => cpu::prelu_forward_packed(cpu, slope, x, y),
             Self::Plain(plain) => plain.run(cpu, input, inputs, y),
         }
@@ -151,6 +160,7 @@ impl Kernel {
             }
             Self::BatchNorm(bn, _) => ("batch_norm", None, None, bn.bytes(), &None),
             Self::LayerNorm(g, _) => ("layer_norm", None, None, 2 * size_of::<f32>() * g.c, &None),
+            Self::GroupNorm(g, _) => ("group_norm", None, None, 2 * size_of::<f32>() * g.c, &None),
             Self::PRelu(slope) => ("prelu", None, None, slope.bytes(), &None),
             Self::Plain(plain) => (plain.name(), None, None, plain.bytes(), &None),
         };
@@ -161,6 +171,8 @@ impl Kernel {
                 units: w.estimate(cpu, g),
             }),
             Self::Linear(g, w, _) => Some(Amount { class: Class::Linear, units: linear_units(cpu, g, w) }),
+            // It reads its input once more, for the statistics.
+            Self::GroupNorm(g, _) => Some(Amount { class: Class::BatchNorm, units: 3.0 * g.len() as f64 }),
             Self::BatchNorm(..) | Self::LayerNorm(..) | Self::PRelu(_) | Self::Plain(_) => None,
         };
         Chosen { kernel, why, products, estimate, weight_bytes: weight_bytes + bias }

@@ -8,6 +8,7 @@ pub(in crate::cpu) mod dropout;
 pub(in crate::cpu) mod elementwise;
 pub(in crate::cpu) mod gate;
 pub(in crate::cpu) mod gather;
+pub(in crate::cpu) mod group_norm;
 pub(in crate::cpu) mod lanewise;
 pub(in crate::cpu) mod layer_norm;
 pub(in crate::cpu) mod linear;

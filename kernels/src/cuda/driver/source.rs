@@ -24,6 +24,7 @@ pub const MODULES: &[Source] = &[
     RESIZE,
     GATE,
     PRELU,
+    GROUP_NORM,
     LAYER_NORM,
     BATCH_NORM,
     LOSS,
@@ -85,6 +86,9 @@ pub const GATE: Source = source!("gate.cu");
 
 /// The rectifier with a slope for each channel.
 pub const PRELU: Source = source!("prelu.cu");
+
+/// Group normalization.
+pub const GROUP_NORM: Source = source!("group_norm.cu");
 
 /// Layer normalization.
 pub const LAYER_NORM: Source = source!("layer_norm.cu");

@@ -8,6 +8,9 @@ use bytemuck::NoUninit;
 /// Threads per block.
 const THREADS: usize = 256;
 
+/// Threads of a block that folds partial sums, each with one in double precision in shared memory.
+pub(in crate::cuda) const FOLD_THREADS: usize = THREADS;
+
 /// The maximum number of blocks along the rows, which is the number of partial sums that the second stage adds.
 const MOST_PARTS: usize = 1024;
 

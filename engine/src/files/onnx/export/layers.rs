@@ -2,7 +2,7 @@
 
 use super::convs::write_conv;
 use super::document::{Document, Value};
-use super::norms::{layer_norm, prelu};
+use super::norms::{group_norm, layer_norm, prelu};
 use super::options::OnnxOptions;
 use super::resizes::{dilate, resize};
 use super::{activations, compact, pools};
@@ -68,6 +68,7 @@ impl<'g, 'd> Layers<'g, 'd> {
                 let order = self.orders[graph.nodes()[id].inputs[0]].as_deref();
                 layer_norm(document, norm, (opset, shape(0), order), [x, name]);
             }
+            Layer::GroupNorm(norm) => group_norm(document, norm, opset, shape(0), [x, name]),
             Layer::Activation(function) => activations::write(document, *function, opset, [x, name]),
             Layer::PRelu(slopes) => {
                 let order = self.orders[graph.nodes()[id].inputs[0]].as_deref();

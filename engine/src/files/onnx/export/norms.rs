@@ -1,8 +1,8 @@
-//! Layer norms, and slopes of channels, as ONNX's nodes.
+//! Layer and group norms, and slopes of channels, as ONNX's nodes.
 
 use super::document::{Document, Value};
 use crate::Tensor;
-use crate::graph::layer::{LayerNorm, PRelu};
+use crate::graph::layer::{GroupNorm, LayerNorm, PRelu};
 
 /// Writes `norm` of the value `x` of `shape`, whose features have the order `order`, as the value `name`.
 ///
@@ -30,6 +30,48 @@ pub(super) fn layer_norm(
     let inputs = [x.as_str(), &weight, &bias];
     let y = document.step("LayerNormalization", &inputs, &format!("{name}.normalized"), &attributes);
     document.node("Transpose", &[&y], name, &[("perm", Value::Ints(&[0, 3, 1, 2]))]);
+}
+
+/// Writes `norm` of the image `x` of `shape` as the value `name`.
+///
+/// ONNX normalizes groups with parameters for each channel since version 21. Before, each group becomes a channel, which is
+/// normalized as an instance.
+pub(super) fn group_norm(
+    document: &mut Document,
+    norm: &GroupNorm,
+    opset: u32,
+    shape: &[usize],
+    [x, name]: [&str; 2],
+) {
+    let epsilon = ("epsilon", Value::Float(norm.eps));
+    let (weight, bias) = (format!("{name}.weight"), format!("{name}.bias"));
+    if opset >= 21 || norm.is_instance_norm() {
+        let weight = document.floats(&weight, norm.weight.value());
+        let bias = document.floats(&bias, norm.bias.value());
+        let inputs = [x, &weight, &bias];
+        return match norm.is_instance_norm() {
+            true => document.node("InstanceNormalization", &inputs, name, &[epsilon]),
+            false => {
+                let groups = ("num_groups", Value::Int(norm.groups as i64));
+                document.node("GroupNormalization", &inputs, name, &[epsilon, groups]);
+            }
+        };
+    }
+    let groups = norm.groups;
+    // 0 is the number of images.
+    let rows = document.ints(&format!("{name}.groups"), &[0, groups as i64, -1]);
+    let rows = document.step("Reshape", &[x, &rows], &format!("{name}.rows"), &[]);
+    let ones = document.floats(&format!("{name}.ones"), &Tensor::full(&[groups], 1.0));
+    let zeros = document.floats(&format!("{name}.zeros"), &Tensor::zeros(&[groups]));
+    let inputs = [rows.as_str(), &ones, &zeros];
+    let y = document.step("InstanceNormalization", &inputs, &format!("{name}.normalized"), &[epsilon]);
+    let (height, width) = (shape[1] as i64, shape[2] as i64);
+    let image = document.ints(&format!("{name}.shape"), &[0, norm.channels() as i64, height, width]);
+    let y = document.step("Reshape", &[&y, &image], &format!("{name}.image"), &[]);
+    let weight = document.floats(&weight, &as_channels(norm.weight.value(), shape));
+    let scaled = document.step("Mul", &[&y, &weight], &format!("{name}.scaled"), &[]);
+    let bias = document.floats(&bias, &as_channels(norm.bias.value(), shape));
+    document.node("Add", &[&scaled, &bias], name, &[]);
 }
 
 /// Writes the slopes `prelu` of the value `x` of `shape`, whose features have the order `order`, as the value `name`.

@@ -197,7 +197,8 @@ impl<'m, 'a> Importer<'m, 'a> {
             Value::Computed(view) => Ok(view),
             Value::Formula(view, formula, name) => self.layers_of(&view, formula, &name),
             Value::Groups { .. } => {
-                Err("reads groups of channels, of which only a shuffle is understood".into())
+                Err("reads groups of channels, of which only a shuffle and a group norm are understood"
+                    .into())
             }
             Value::Quantized(..) => Err("reads quantized numbers; only `DequantizeLinear` does".into()),
             Value::Window(part) => self.cropped(&part.of, part.cuts(), node.inputs[i]),

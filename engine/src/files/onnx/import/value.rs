@@ -17,7 +17,7 @@ pub(super) enum Value {
     /// A function of a value that is not a layer yet, and the name of the node that it came from.
     Formula(View, Formula, String),
     /// An image whose channels were divided into groups, `[N, G, C / G, H, W]`, or `[N, C / G, G, H, W]` once they changed
-    /// places: a shuffle of channels, if they are joined again.
+    /// places: a shuffle of channels, if they are joined again. An instance norm of `G` groups is a group norm.
     Groups {
         /// The image.
         of: View,
@@ -25,6 +25,8 @@ pub(super) enum Value {
         groups: usize,
         /// Whether they changed places.
         swapped: bool,
+        /// Whether the axes behind the groups are one, `[N, G, C / G · H · W]`.
+        flat: bool,
     },
     /// A quantized value, with its scales and zero points.
     Quantized(View, Scales),

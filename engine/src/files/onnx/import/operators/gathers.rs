@@ -1,4 +1,4 @@
-//! Channels in another order: gathering, splitting, and the shuffle of groups.
+//! Channels in another order: gathering, splitting, and groups that are shuffled or normalized.
 
 use super::lists;
 use crate::files::onnx::import::importer::Importer;
@@ -75,32 +75,29 @@ pub(super) fn split<'a>(importer: &mut Importer<'_, 'a>, node: &OnnxNode<'a>) ->
 
 /// The channels of an image as `groups` groups, if a reshape to `dims` divides them so.
 pub(super) fn groups(view: &View, dims: &[usize]) -> Option<Value> {
-    let [h, w, c] = view.size;
-    match *dims {
-        [groups, size, rows, columns]
-            if view.is_channels_first()
-                && [rows, columns] == [h, w]
-                && groups.checked_mul(size) == Some(c)
-                && groups > 1
-                && size > 1 =>
-        {
-            Some(Value::Groups { of: view.clone(), groups, swapped: false })
-        }
-        _ => None,
-    }
+    let c = view.size[2];
+    let groups = *dims.first()?;
+    let divides = groups > 1 && groups < c && c.is_multiple_of(groups) && view.is_channels_first();
+    let of_groups = |flat: bool| divides && dims == shape_of_groups(view, (groups, false, flat));
+    let flat = [false, true].into_iter().find(|&flat| of_groups(flat))?;
+    Some(Value::Groups { of: view.clone(), groups, swapped: false, flat })
 }
 
 /// ONNX's shape of an image behind the batch whose channels are in groups.
-pub(super) fn shape_of_groups(of: &View, groups: usize, swapped: bool) -> Vec<usize> {
+pub(super) fn shape_of_groups(of: &View, (groups, swapped, flat): (usize, bool, bool)) -> Vec<usize> {
     let [h, w, c] = of.size;
     let size = c / groups;
-    if swapped { vec![size, groups, h, w] } else { vec![groups, size, h, w] }
+    match (flat, swapped) {
+        (true, _) => vec![groups, size * h * w],
+        (false, true) => vec![size, groups, h, w],
+        (false, false) => vec![groups, size, h, w],
+    }
 }
 
 /// The image `of` behind a transposition of its groups by `perm`, the batch included.
 pub(super) fn transposed(of: View, groups: usize, swapped: bool, perm: &[i64]) -> Result<Value, String> {
     match perm {
-        [0, 2, 1, 3, 4] => Ok(Value::Groups { of, groups, swapped: !swapped }),
+        [0, 2, 1, 3, 4] => Ok(Value::Groups { of, groups, swapped: !swapped, flat: false }),
         _ => {
             Err(format!("permutes groups of channels by {perm:?}, expected an exchange with their channels"))
         }

@@ -4,6 +4,7 @@ mod activations;
 mod arithmetic;
 mod conv;
 mod gathers;
+mod group_norm;
 mod lists;
 mod norm;
 mod parts;

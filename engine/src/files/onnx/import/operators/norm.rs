@@ -107,18 +107,18 @@ pub(super) fn standardized<'a>(
     Ok(Value::Computed(view.at(id)))
 }
 
-/// Whether `view` is a layer norm, read by nothing else, that lacks the parameters that follow.
+/// Whether `view` is a layer or group norm, read by nothing else, that lacks the parameters that follow.
 pub(super) fn takes(importer: &Importer<'_, '_>, view: &View, scale: bool, shift: bool) -> bool {
     let all = |param: &Param, value: f32| param.value().data().iter().all(|&v| v == value);
-    match &importer.nodes[view.node].layer {
-        Layer::LayerNorm(norm) if importer.is_unshared(view.node) => {
-            all(&norm.bias, 0.0) && (!scale || all(&norm.weight, 1.0)) && (scale || shift)
-        }
-        _ => false,
-    }
+    let (weight, bias) = match &importer.nodes[view.node].layer {
+        Layer::LayerNorm(norm) => (&norm.weight, &norm.bias),
+        Layer::GroupNorm(norm) => (&norm.weight, &norm.bias),
+        _ => return false,
+    };
+    importer.is_unshared(view.node) && all(bias, 0.0) && (!scale || all(weight, 1.0)) && (scale || shift)
 }
 
-/// Gives the layer norm `view` its parameters, and the name of its weight.
+/// Gives the layer or group norm `view` its parameters, and the name of its weight.
 pub(super) fn completed<'a>(
     importer: &mut Importer<'_, 'a>,
     node: &OnnxNode<'a>,
@@ -129,10 +129,12 @@ pub(super) fn completed<'a>(
     if let Some(name) = name.filter(|_| scale.is_some()) {
         importer.rename(view.node, name);
     }
-    let Layer::LayerNorm(norm) = &mut importer.nodes[view.node].layer else {
-        return Err("is no layer norm".into());
+    let (weight, bias) = match &mut importer.nodes[view.node].layer {
+        Layer::LayerNorm(norm) => (&mut norm.weight, &mut norm.bias),
+        Layer::GroupNorm(norm) => (&mut norm.weight, &mut norm.bias),
+        _ => return Err("is no norm".into()),
     };
-    for (param, values) in [(&mut norm.weight, scale), (&mut norm.bias, shift)] {
+    for (param, values) in [(weight, scale), (bias, shift)] {
         if let Some(values) = values {
             let values = Tensor::from_vec(&[values.len()], values).map_err(|e| e.to_string())?;
             *param = Param::new(values);

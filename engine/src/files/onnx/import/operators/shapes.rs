@@ -15,7 +15,9 @@ use crate::graph::layer::Layer;
 pub(super) fn import<'a>(importer: &mut Importer<'_, 'a>, node: &OnnxNode<'a>) -> Result<Value, String> {
     match importer.value(node, 0)? {
         Value::Constant(array) => return of_constant(importer, node, &array).map(Value::Constant),
-        Value::Groups { of, groups, swapped } => return of_groups(importer, node, of, (groups, swapped)),
+        Value::Groups { of, groups, swapped, flat } => {
+            return of_groups(importer, node, of, (groups, swapped, flat));
+        }
         _ => {}
     }
     let view = importer.computed(node, 0)?;
@@ -53,18 +55,18 @@ fn of_groups<'a>(
     importer: &mut Importer<'_, 'a>,
     node: &OnnxNode<'a>,
     of: View,
-    (groups, swapped): (usize, bool),
+    (groups, swapped, flat): (usize, bool, bool),
 ) -> Result<Value, String> {
     match node.op {
-        "Transpose" => {
+        "Transpose" if !flat => {
             node.only(&["perm"])?;
             gathers::transposed(of, groups, swapped, node.ints("perm")?.unwrap_or_default())
         }
         "Reshape" => {
-            let dims = target(importer, node, &gathers::shape_of_groups(&of, groups, swapped))?;
+            let dims = target(importer, node, &gathers::shape_of_groups(&of, (groups, swapped, flat)))?;
             gathers::joined(importer, node, &of, (groups, swapped), &dims)
         }
-        _ => Err("reads groups of channels, of which only a shuffle is understood".into()),
+        _ => Err("reads groups of channels, of which only a shuffle and a group norm are understood".into()),
     }
 }
 

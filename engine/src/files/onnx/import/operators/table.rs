@@ -1,7 +1,8 @@
 //! The table of operators.
 
 use super::{
-    activations, arithmetic, conv, gathers, lists, norm, parts, pools, products, quantized, resizes, shapes,
+    activations, arithmetic, conv, gathers, group_norm, lists, norm, parts, pools, products, quantized,
+    resizes, shapes,
 };
 use crate::files::onnx::import::importer::Importer;
 use crate::files::onnx::import::model::OnnxNode;
@@ -26,6 +27,8 @@ fn single<'a>(importer: &mut Importer<'_, 'a>, node: &OnnxNode<'a>) -> Result<Va
         "Gemm" => products::gemm(importer, node),
         "MatMul" => products::mat_mul(importer, node),
         "BatchNormalization" => norm::batch_norm(importer, node),
+        "InstanceNormalization" => group_norm::instance_norm(importer, node),
+        "GroupNormalization" => group_norm::group_norm(importer, node),
         "LayerNormalization" => norm::layer_norm(importer, node),
         "PRelu" => norm::prelu(importer, node),
         "Relu" | "Clip" | "Sigmoid" | "HardSigmoid" | "HardSwish" => activations::import(importer, node),
