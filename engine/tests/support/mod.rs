@@ -10,8 +10,8 @@ pub mod exact;
 pub use evaluate::{error, evaluate};
 
 use lopper_engine::layer::{
-    Activation, BatchNorm, CompactConv2d, Conv2d, Coordinates, FixedWindow, GroupNorm, LayerNorm, Linear, PRelu, Pool,
-    Resize, ResizeSize, Rounding, Sampling, Window,
+    Activation, BatchNorm, CompactConv2d, Conv2d, Coordinates, FixedWindow, GroupNorm, LayerNorm, Linear,
+    PRelu, Pool, Resize, ResizeSize, Rounding, Sampling, Window,
 };
 use lopper_engine::{Device, Graph, Layer, NodeId, Param, Tensor};
 use lopper_kernels::params::ACTIVATIONS;

@@ -43,7 +43,12 @@ pub(super) fn resize(
     }
     let scales = [1.0, 1.0, scale(g.h, g.oh), scale(g.w, g.ow)];
     let scales = document.floats(&format!("{name}.scales"), &Tensor::from_fn(&[4], |i| scales[i]));
-    document.node("Resize", &[x, "", &scales], name, &attributes);
+    // A region that is not read, which may be left out since version 13.
+    let region = match opset {
+        ..13 => document.floats(&format!("{name}.region"), &Tensor::zeros(&[0])),
+        _ => String::new(),
+    };
+    document.node("Resize", &[x, &region, &scales], name, &attributes);
     Ok(())
 }
 
