@@ -49,13 +49,14 @@ def main():
     parser.add_argument("--count", type=int, default=640, help="images to make")
     parser.add_argument("--steps", type=int, default=200, help="steps for each batch of them")
     parser.add_argument("--epochs", type=int, default=40, help="epochs of the student")
+    parser.add_argument("--batch", type=int, default=64, help="images in a batch of training")
     parser.add_argument("--seeds", default="1,2,3")
     options = parser.parse_args()
     lopper, found = options.lopper, {}
     with tempfile.TemporaryDirectory() as folder:
         folder = Path(folder)
         teacher, made, static = folder / "teacher.safetensors", folder / "made", folder / "noise"
-        fit = ["--learning-rate", "2e-3", "--epochs", options.teacher_epochs, "--limit", options.images]
+        fit = ["--learning-rate", "2e-3", "--epochs", options.teacher_epochs, "--limit", options.images, "--batch", options.batch]
         trained = run(lopper, "train", "--arch", options.teacher, *DATA, *fit, "--seed", 1, "--out", teacher)
         print(f"teacher {options.teacher}: {100 * trained['stages'][-1]['top1']:.1f} %", flush=True)
         run(lopper, "synthesize", teacher, "--count", options.count, "--steps", options.steps, "--out", made)
@@ -72,7 +73,7 @@ def main():
             for name, source in sources.items():
                 student = folder / "student.safetensors"
                 # The teacher's predictions alone count: labels of made images are what they were made for, those of noise none.
-                lesson = ["--teacher", teacher, "--weight", 1, "--epochs", options.epochs, "--learning-rate", "2e-3"]
+                lesson = ["--teacher", teacher, "--weight", 1, "--epochs", options.epochs, "--learning-rate", "2e-3", "--batch", options.batch]
                 run(lopper, "distill", untrained, *lesson, *source, "--seed", seed, "--out", student, "--force")
                 top1 = 100 * run(lopper, "eval", student, *DATA)["top1"]
                 found.setdefault(name, []).append(top1)

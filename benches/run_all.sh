@@ -33,7 +33,8 @@ smoke() {
     python3 benches/pruners.py --limit 10 --width 0.25 --latency 0.9 --epochs 1 --tune 1 --seeds 1 --batch 1 \
         --work "$out/pruners" --out "$out/pruners.csv"
     python3 benches/normalizations.py --images 10 --epochs 1 --networks vgg8_bn --criteria large_final --fractions 0.5 --seeds 1 >/dev/null
-    python3 benches/data_free.py --teacher resnet8 --images 4 --teacher-epochs 1 --count 4 --steps 2 --epochs 1 --seeds 1 >/dev/null
+    python3 benches/data_free.py --teacher resnet8 --images 4 --teacher-epochs 1 --count 20 --steps 2 --epochs 1 --batch 4 \
+        --seeds 1 >/dev/null
     python3 benches/peers.py --rounds 1 --seconds 0.01 --threads 1 --cases 'network resnet18 b1' --work "$out/peers" --out "$out/peers.csv"
 }
 
