@@ -13,19 +13,16 @@ import argparse
 import json
 import random
 import statistics
-import subprocess
 import tempfile
 from pathlib import Path
+
+from record import said_by
 
 DATA = ["--data", "fashion-mnist"]
 
 
 def run(lopper, *arguments):
-    command = [lopper, *map(str, arguments), "--json", "--threads", "2"]
-    done = subprocess.run(command, capture_output=True, text=True)
-    if done.returncode != 0:
-        raise SystemExit(f"{' '.join(command)}\n{done.stderr}")
-    return json.loads(done.stdout)
+    return json.loads(said_by([lopper, *arguments, "--json", "--threads", "2"]))
 
 
 def noise(like, out):

@@ -13,21 +13,18 @@ of the same.
 import argparse
 import itertools
 import json
-import subprocess
 import tempfile
 import tomllib
 from collections import defaultdict
 from pathlib import Path
 
+from record import said_by
+
 NORMALIZATIONS = ["none", "mean", "sum", "max", "l2", "standardized", "min_max", "median", "lamp", "isomorphic", "local"]
 
 
 def run(lopper, *arguments):
-    command = [lopper, *map(str, arguments), "--json", "--threads", "2"]
-    done = subprocess.run(command, capture_output=True, text=True)
-    if done.returncode != 0:
-        raise SystemExit(f"{' '.join(command)}\n{done.stderr}")
-    return json.loads(done.stdout)
+    return json.loads(said_by([lopper, *arguments, "--json", "--threads", "2"]))
 
 
 def way(name):

@@ -3,8 +3,8 @@
 //! ```text
 //!   DIR/  CLASS/000000.png …      image k is of class k mod K
 //!         synthesis.json          the conditions, and each finished batch
-//!         labels.csv              the class of each image, if not every name is one of a folder (`T-shirt/top`): folders have
-//!                                 then the numbers of classes
+//!         labels.csv              the class of each image, if a name is not one of a folder (`T-shirt/top`), whose folder has its
+//!                                 number
 //! ```
 
 use crate::binding::differences;
@@ -66,12 +66,10 @@ impl Synthesized {
         (k % self.classes.len()) as u32
     }
 
-    /// The folder of each class: its name, or its number if not every name is one of a folder that data sets show.
-    pub fn folders(&self) -> Vec<String> {
-        match self.needs_table() {
-            true => (0..self.classes.len()).map(|class| format!("{class:03}")).collect(),
-            false => self.classes.clone(),
-        }
+    /// The folder of class `label`: its name, or its number if that is not the name of a folder that data sets show.
+    pub fn folder(&self, label: usize) -> String {
+        let name = &self.classes[label];
+        if is_folder(name) { name.clone() } else { format!("{label:03}") }
     }
 
     /// Whether a table has to say which class an image is of.
@@ -81,7 +79,7 @@ impl Synthesized {
 
     /// The file of image `k`, relative to the directory.
     pub fn path(&self, k: usize) -> PathBuf {
-        Path::new(&self.folders()[self.label(k) as usize]).join(format!("{k:06}.png"))
+        Path::new(&self.folder(self.label(k) as usize)).join(format!("{k:06}.png"))
     }
 
     /// What `--data` takes for the images in `directory`.
@@ -211,6 +209,7 @@ mod tests {
         };
         assert_eq!(of(&["b", "a"]).path(1), Path::new("a/000001.png"));
         let numbered = of(&["T-shirt/top", "Bag"]);
+        assert_eq!(numbered.path(1), Path::new("Bag/000001.png"));
         assert_eq!(numbered.path(2), Path::new("000/000002.png"));
         assert_eq!(numbered.data(Path::new("d")), Path::new("d/labels.csv"));
     }

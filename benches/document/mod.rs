@@ -11,7 +11,6 @@ pub mod atlas;
 pub mod blocks;
 mod charts;
 mod dots;
-mod imported;
 mod pages;
 pub mod peers;
 mod pruners;

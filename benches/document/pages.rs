@@ -3,7 +3,7 @@
 use super::Results;
 use super::charts::distinct;
 use super::peers::{Case, cases, engines};
-use super::{imported, pruners};
+use super::pruners;
 use crate::common::record::Record;
 use crate::common::rows::{Conv2dRow, LinearRow, PeerRow, PrunerRow, ResourcesRow, SparseRow, TargetRow};
 use serde::de::DeserializeOwned;
@@ -28,7 +28,7 @@ pub fn document(results: &Results) -> String {
         HEAD.to_string(),
         peers(results),
         sparse_peers(results),
-        onnx_peers(&results.onnx_peers),
+        onnx_peers(results),
         pruners(&results.pruners),
         networks(results),
         conv2d(&results.conv2d),
@@ -84,7 +84,7 @@ fn percent(part: f64, whole: f64) -> String {
 }
 
 /// Returns the value, or a dash if it is missing.
-pub fn or_dash(value: Option<String>) -> String {
+fn or_dash(value: Option<String>) -> String {
     value.unwrap_or_else(|| "–".into())
 }
 
@@ -122,9 +122,15 @@ engines read the same weights: lopper from a model file with masks, the other on
     text
 }
 
-fn onnx_peers(record: &Record<PeerRow>) -> String {
-    let words = imported::words(&record.rows, record.says("engines"));
-    section("Networks from ONNX files", record, &words) + &imported::by_case(&record.rows)
+fn onnx_peers(results: &Results) -> String {
+    let Results { onnx_peers, targets, .. } = results;
+    let words = format!(
+        "lopper writes each network to an ONNX file and reads it back, as the other engines read it; *built in* is the network as
+it was, in turn with it in one process.\n\nEngines: {}.",
+        onnx_peers.says("engines")
+    );
+    let cases = cases(&onnx_peers.rows, "onnx");
+    section("Networks from ONNX files", onnx_peers, &words) + &peer_table(&cases, &targets.rows)
 }
 
 fn pruners(record: &Record<PrunerRow>) -> String {

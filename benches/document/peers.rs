@@ -6,7 +6,9 @@
 use crate::common::rows::{PeerRow, TargetRow};
 
 /// Engine name of lopper's own times.
-pub const LOPPER: &str = "lopper";
+const LOPPER: &str = "lopper";
+/// Engine name of lopper's own network where its other times are of what it reads from ONNX. It is no peer.
+const BUILT_IN: &str = "built in";
 
 /// One case: what was computed, and each engine's times.
 pub struct Case<'a> {
@@ -69,7 +71,7 @@ impl<'a> Case<'a> {
 
     /// Returns the best peer, and lopper's time over that peer's.
     pub fn best(&self) -> (&'a str, f64) {
-        let peers = self.engines.iter().filter(|(name, _)| *name != LOPPER);
+        let peers = self.engines.iter().filter(|(name, _)| ![LOPPER, BUILT_IN].contains(name));
         let ratios = peers.filter_map(|(name, _)| Some((*name, self.ratio(name)?)));
         ratios.max_by(|a, b| a.1.total_cmp(&b.1)).expect("cases without a peer are dropped")
     }

@@ -172,8 +172,8 @@ impl Synthesize {
 
     /// An error if the directory has images in the folder of a class, which a data set would mix with the new ones.
     fn refuse_images(&self, planned: &Synthesized) -> Result<()> {
-        for folder in planned.folders() {
-            let folder = self.out.join(folder);
+        for label in 0..planned.classes.len() {
+            let folder = self.out.join(planned.folder(label));
             let failed = |e: std::io::Error| Error::file(&folder, format!("this folder cannot be read: {e}"));
             let inside = match std::fs::read_dir(&folder) {
                 Err(e) if e.kind() == std::io::ErrorKind::NotFound => continue,

@@ -35,18 +35,15 @@ const FEWEST: usize = 3;
 /// One part in this many of the available memory may hold plans between the rounds. Other plans are made anew.
 const SHARE: u64 = 4;
 
-/// Latency over the rounds, in milliseconds.
+/// Latency over the rounds, in milliseconds: of the first network as measured, of the others by the ratios of their times to the
+/// first one's in the same rounds, at its median. A machine that changes its speed from round to round changes the medians of
+/// networks unequally, but not these ratios.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Rounds {
     /// Median.
     pub median: f64,
     /// Lower and upper quartile.
     pub quartiles: (f64, f64),
-    /// Median of the ratios to the first network, each formed within a round. A machine that changes its speed from round to
-    /// round changes both medians, but not this.
-    pub ratio: f64,
-    /// Lower and upper quartile of these ratios.
-    pub ratio_quartiles: (f64, f64),
 }
 
 /// Measures each network on one image of its shape `[H, W, C]`, in `rounds` rounds: fewer if they take long, and more for a
@@ -74,7 +71,7 @@ pub fn in_turn_by_batch(
     let most = if rounds >= ROUNDS { MORE * rounds } else { rounds };
     for round in 0..most {
         let late = round >= FEWEST && begin.elapsed() > LONGEST;
-        if late || round >= rounds && seats.iter().all(|(_, times)| Rounds::of(times, times).is_steady()) {
+        if late || round >= rounds && seats.iter().all(|(_, times)| Rounds::of(times.clone()).is_steady()) {
             break;
         }
         for place in 0..networks.len() {
@@ -99,8 +96,7 @@ pub fn in_turn_by_batch(
             }
         }
     }
-    let first = seats.first().map_or(&[][..], |(_, times)| times);
-    Ok(seats.iter().map(|(_, times)| Rounds::of(times, first)).collect())
+    Ok(by_ratio(&seats.into_iter().map(|(_, times)| times).collect::<Vec<_>>()))
 }
 
 /// The median time of the runs of a turn. The first does not count, unless it is long: it brings the weights back into
@@ -129,22 +125,24 @@ impl Rounds {
         self.quartiles.1 - self.quartiles.0 <= STEADY * self.median
     }
 
-    /// Of the `times` of a network, and those of the `first` one in the same rounds.
-    fn of(times: &[f64], first: &[f64]) -> Self {
-        let ratios = times.iter().zip(first).map(|(time, first)| time / first);
-        let ([low, median, high], [ratio_low, ratio, ratio_high]) =
-            (quartiles(times.to_vec()), quartiles(ratios.collect()));
-        Self { median, quartiles: (low, high), ratio, ratio_quartiles: (ratio_low, ratio_high) }
+    fn of(mut times: Vec<f64>) -> Self {
+        times.sort_by(f64::total_cmp);
+        let at = |share: f64| match times.len() {
+            0 => 0.0,
+            len => times[(share * (len - 1) as f64).round() as usize],
+        };
+        Self { median: at(0.5), quartiles: (at(0.25), at(0.75)) }
     }
 }
 
-/// The lower quartile, the median and the upper quartile; zeros for no values.
-fn quartiles(mut values: Vec<f64>) -> [f64; 3] {
-    values.sort_by(f64::total_cmp);
-    [0.25, 0.5, 0.75].map(|share| match values.len() {
-        0 => 0.0,
-        len => values[(share * (len - 1) as f64).round() as usize],
-    })
+/// The rounds of each network, from its times in each.
+fn by_ratio(networks: &[Vec<f64>]) -> Vec<Rounds> {
+    let Some((first, others)) = networks.split_first() else { return Vec::new() };
+    let whole = Rounds::of(first.clone());
+    let at_median = |times: &Vec<f64>| {
+        Rounds::of(times.iter().zip(first).map(|(time, first)| time / first * whole.median).collect())
+    };
+    std::iter::once(whole).chain(others.iter().map(at_median)).collect()
 }
 
 #[cfg(test)]
@@ -154,23 +152,19 @@ mod tests {
 
     #[test]
     fn quartiles_enclose_the_median() {
-        let rounds = Rounds::of(&[5.0, 1.0, 4.0, 2.0, 3.0], &[10.0, 2.0, 8.0, 4.0, 6.0]);
-        assert_eq!((rounds.median, rounds.quartiles), (3.0, (2.0, 4.0)));
-        assert_eq!((rounds.ratio, rounds.ratio_quartiles), (0.5, (0.5, 0.5)));
-        assert_eq!(Rounds::of(&[7.0], &[7.0]).quartiles, (7.0, 7.0));
-        assert_eq!(Rounds::of(&[], &[]), Rounds::default());
+        let rounds = Rounds::of(vec![5.0, 1.0, 4.0, 2.0, 3.0]);
+        assert_eq!(rounds, Rounds { median: 3.0, quartiles: (2.0, 4.0) });
+        assert_eq!(Rounds::of(vec![7.0]).quartiles, (7.0, 7.0));
+        assert_eq!(Rounds::of(Vec::new()), Rounds::default());
     }
 
-    /// On a machine that becomes slower by half in the midst, medians fall in its different states.
+    /// On a machine that becomes slower by half in the midst, the medians of a network and of one that takes half of its time
+    /// fall in different states: 4 and 3.
     #[test]
     fn ratios_are_formed_within_a_round() {
-        let (first, half) = ([4.0, 4.0, 4.0, 6.0, 6.0], [2.0, 2.0, 3.0, 3.0, 3.0]);
-        let found = Rounds::of(&half, &first);
-        assert_eq!(
-            (found.median, found.ratio),
-            (3.0, 0.5),
-            "the median is three quarters of the first network's"
-        );
+        let found = by_ratio(&[vec![4.0, 4.0, 4.0, 6.0, 6.0], vec![2.0, 2.0, 3.0, 3.0, 3.0]]);
+        assert_eq!((found[0].median, found[1].median), (4.0, 2.0));
+        assert_eq!(by_ratio(&[]), []);
     }
 
     #[test]
@@ -180,7 +174,7 @@ mod tests {
         let networks = [(&graph, [32, 32, 3]), (&graph, [48, 32, 3])];
         let found = in_turn(&networks, 4, &Device::cpu()).unwrap();
         assert_eq!(found.len(), 2);
-        for Rounds { median, quartiles: (low, high), .. } in found {
+        for Rounds { median, quartiles: (low, high) } in found {
             assert!(0.0 < low && low <= median && median <= high);
         }
         assert_eq!(in_turn(&[], 4, &Device::cpu()).unwrap(), []);

@@ -2,7 +2,7 @@
 
 use super::store::{Found, Key, read, write};
 use super::table::Table;
-use crate::latency::{ROUNDS, Rounds, TURN, in_turn_by_batch};
+use crate::latency::{ROUNDS, TURN, in_turn_by_batch};
 use lopper_compress::techniques::{Clock, Measured};
 use lopper_engine::plan::Amount;
 use lopper_engine::{Device, Graph, Result};
@@ -81,14 +81,7 @@ impl Clock for MachineClock {
         let networks: Vec<(&Graph, [usize; 4])> =
             networks.iter().map(|graph| (*graph, shape(graph))).collect();
         let rounds = in_turn_by_batch(&networks, ROUNDS, TURN, &self.device)?;
-        // The others by their ratios to the first one, at its median: so far the machine's changes cancel.
-        let whole = rounds.first().map_or(0.0, |first| first.median);
-        let at_ratio = |found: &Rounds| Measured {
-            median: whole * found.ratio,
-            quartiles: (whole * found.ratio_quartiles.0, whole * found.ratio_quartiles.1),
-        };
-        let first = rounds.first().map(|first| Measured { median: first.median, quartiles: first.quartiles });
-        Ok(first.into_iter().chain(rounds.iter().skip(1).map(at_ratio)).collect())
+        Ok(rounds.iter().map(|found| Measured { median: found.median, quartiles: found.quartiles }).collect())
     }
 }
 

@@ -329,8 +329,7 @@ mod tests {
         assert_eq!(reach(1.0, 2.0, [10, 100]).unwrap(), 100, "nothing has to change");
     }
 
-    /// The first network that was tried at half the latency of MobileNetV2 seemed slow while something else ran, and all that
-    /// followed stayed below its price: 0.36 of the latency instead of 0.5.
+    /// A network that seems slow while something else runs must not keep all that follow below its price.
     #[test]
     fn one_disturbed_measurement_does_not_lead_astray() {
         for power in [0.6, 0.8, 1.0, 1.3] {

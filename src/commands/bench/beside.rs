@@ -13,7 +13,7 @@ pub struct Beside {
     networks: Vec<Timed>,
 }
 
-/// A network; the ratio to the first one is the median of those of each round.
+/// A network; the ratio is to the first one.
 #[derive(Serialize)]
 struct Timed {
     network: String,
@@ -35,12 +35,13 @@ impl Beside {
     ) -> Result<Self> {
         let graphs: Vec<_> = networks.iter().map(|(_, graph, shape)| (graph, *shape)).collect();
         let found = in_turn_by_batch(&graphs, ROUNDS, time / ROUNDS as u32, device)?;
+        let first = found.first().map_or(1.0, |first| first.median);
         let rows = networks.iter().zip(&found).map(|((network, _, shape), rounds)| Timed {
             network: network.clone(),
             size: shape[1],
             median_ms: rounds.median,
             quartiles_ms: [rounds.quartiles.0, rounds.quartiles.1],
-            time_ratio: rounds.ratio,
+            time_ratio: rounds.median / first,
         });
         let batch = networks.first().map_or(0, |(_, _, shape)| shape[0]);
         Ok(Self { batch, hardware: device.hardware(), networks: rows.collect() })
