@@ -34,7 +34,7 @@ pub fn cases<'a>(rows: &'a [PeerRow], kind: &str) -> Vec<Case<'a>> {
             None => engines.push((&row.engine, vec![row.ms])),
         }
     }
-    cases.retain(|case| case.times(LOPPER).is_some() && case.engines.len() > 1);
+    cases.retain(|case| case.times(LOPPER).is_some() && case.peers().next().is_some());
     cases
 }
 
@@ -51,6 +51,11 @@ pub fn engines<'a>(cases: &[Case<'a>]) -> Vec<&'a str> {
 impl<'a> Case<'a> {
     fn times(&self, engine: &str) -> Option<&[f64]> {
         self.engines.iter().find(|(name, _)| *name == engine).map(|(_, times)| &times[..])
+    }
+
+    /// Returns the other engines.
+    fn peers(&self) -> impl Iterator<Item = &'a str> {
+        self.engines.iter().map(|(name, _)| *name).filter(|name| ![LOPPER, BUILT_IN].contains(name))
     }
 
     /// Returns the median over the rounds of an engine's time, in milliseconds.
@@ -71,8 +76,7 @@ impl<'a> Case<'a> {
 
     /// Returns the best peer, and lopper's time over that peer's.
     pub fn best(&self) -> (&'a str, f64) {
-        let peers = self.engines.iter().filter(|(name, _)| ![LOPPER, BUILT_IN].contains(name));
-        let ratios = peers.filter_map(|(name, _)| Some((*name, self.ratio(name)?)));
+        let ratios = self.peers().filter_map(|name| Some((name, self.ratio(name)?)));
         ratios.max_by(|a, b| a.1.total_cmp(&b.1)).expect("cases without a peer are dropped")
     }
 

@@ -5,7 +5,7 @@
 //             statistics  reads partials                gradient partials      reads x, dy
 //             apply       reads x, writes y             gradient terms         reads these partials
 //                                                       dx                     reads x, dy, writes dx
-//                                                       parameters             reads these partials
+//                                                       layer_norm.cu sums these partials to those of parameters
 //
 // Images are the third axis of the grid; each is a matrix `[pixels, c]` with the tile of columns.cuh, so that a warp reads
 // whole lines however few channels a group has. Each block subtracts its own first pixel before squaring, so that the squares
@@ -208,17 +208,4 @@ extern "C" __global__ void __launch_bounds__(256)
             d.store(out + offset);
         }
     });
-}
-
-/// `dgamma` and `dbeta`, from the partial sums of all images.
-extern "C" __global__ void __launch_bounds__(256)
-    group_norm_gradient_parameters(uint32_t c, uint64_t parts, uint32_t across, const float* partials, float* dgamma,
-                                   float* dbeta) {
-    uint32_t channel = blockIdx.x * across + threadIdx.x % across;
-    uint32_t ch = min(channel, c - 1);
-    double slope = fold_parts(across, parts, [&](uint64_t part) { return double(partials[part * 2 * c + ch]); });
-    double shift = fold_parts(across, parts, [&](uint64_t part) { return double(partials[(part * 2 + 1) * c + ch]); });
-    if (threadIdx.x >= across || channel >= c) return;
-    dgamma[channel] = float(slope);
-    dbeta[channel] = float(shift);
 }

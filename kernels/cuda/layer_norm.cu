@@ -104,7 +104,7 @@ extern "C" __global__ void __launch_bounds__(256)
     });
 }
 
-/// `dgamma` and `dbeta`, from the partial sums.
+/// `dgamma` and `dbeta`, from the partial sums of this norm or of group norm.
 extern "C" __global__ void __launch_bounds__(256)
     layer_norm_parameter_finish(uint32_t c, uint64_t parts, uint32_t across, const float* partials, float* dgamma,
                                 float* dbeta) {

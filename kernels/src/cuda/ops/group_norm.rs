@@ -1,6 +1,7 @@
 //! Group normalization of images `x` `[N, P, C]`, at most 65,535 of them. Images share one floating-point type; parameters are
 //! F32.
 
+use super::affine::{images, parameters, sum_gradients};
 use super::columns::{self, Columns};
 use crate::cuda::driver::Result;
 use crate::cuda::driver::launch::{Arg, Grid};
@@ -24,8 +25,8 @@ pub fn group_norm_forward(
     [gamma, beta]: [&DeviceBuffer; 2],
     y: &mut DeviceBuffer,
 ) -> Result<()> {
-    let dtype = images(g, [x, y, y]);
-    parameters(g.c, [gamma, beta]);
+    let dtype = images(g.len(), &[x, y]);
+    parameters(g.c, &[gamma, beta]);
     let statistics = statistics(cuda, g, x, dtype)?;
     let map = Matrix::new(g, dtype, MAP_STEPS);
     let args = [
@@ -70,9 +71,8 @@ pub fn group_norm_backward(
     dx: &mut DeviceBuffer,
     [dgamma, dbeta]: [&mut DeviceBuffer; 2],
 ) -> Result<()> {
-    let dtype = images(g, [x, dy, dx]);
-    parameters(g.c, [gamma, dgamma]);
-    parameters(g.c, [gamma, dbeta]);
+    let dtype = images(g.len(), &[x, dy, dx]);
+    parameters(g.c, &[gamma]);
     let statistics = statistics(cuda, g, x, dtype)?;
     let (kind, sums, map) =
         (Arg::Int(dtype as i32), Matrix::new(g, dtype, SUM_STEPS), Matrix::new(g, dtype, MAP_STEPS));
@@ -100,11 +100,7 @@ pub fn group_norm_backward(
     ];
     // SAFETY: as above; the geometry covers each element once.
     unsafe { cuda.launch(&GROUP_NORM, "group_norm_gradient_apply", map.grid(dtype, 0), &args) }?;
-    let (grid, across) = columns::fold(g.c);
-    let parts = Arg::from((g.n * sums.columns[0].parts()) as u64);
-    let args = [g.c.into(), parts, across.into(), (&partials).into(), dgamma.into(), dbeta.into()];
-    // SAFETY: as above; `dgamma` and `dbeta` are `[c]` (asserted), and threads beyond `c` write nothing.
-    unsafe { cuda.launch(&GROUP_NORM, "group_norm_gradient_parameters", grid, &args) }
+    sum_gradients(cuda, g.c, g.n * sums.columns[0].parts(), &partials, [dgamma, dbeta])
 }
 
 /// A block for each group of each image, which folds partial sums.
@@ -139,22 +135,6 @@ impl Matrix {
     fn partials_len(&self) -> usize {
         self.images * self.columns[0].parts() * 2 * self.c
     }
-}
-
-/// Asserts that all are `[n, pixels, c]` of one floating-point type, and returns the type.
-fn images(g: &GroupNorm, buffers: [&DeviceBuffer; 3]) -> Dtype {
-    let dtype = buffers[0].dtype();
-    assert_ne!(dtype, Dtype::U32, "floating point");
-    assert!(
-        buffers.iter().all(|x| (x.dtype(), x.len()) == (dtype, g.len())),
-        "all are [n, pixels, c] of one type"
-    );
-    dtype
-}
-
-/// Asserts that both are F32 `[c]`.
-fn parameters(c: usize, buffers: [&DeviceBuffer; 2]) {
-    assert!(buffers.iter().all(|x| (x.dtype(), x.len()) == (Dtype::F32, c)), "all are F32 [c]");
 }
 
 /// `GroupNorm` in `group_norm.cu`.

@@ -1,6 +1,7 @@
 //! Layer normalization of each row of `x` `[rows, C]`. Images share one floating-point type; parameters are F32.
 
-use super::columns::{self, Columns};
+use super::affine::{images, parameters, sum_gradients};
+use super::columns::Columns;
 use crate::cuda::driver::Result;
 use crate::cuda::driver::launch::{Arg, Grid};
 use crate::cuda::driver::source::LAYER_NORM;
@@ -20,8 +21,8 @@ pub fn layer_norm_forward(
     [gamma, beta]: [&DeviceBuffer; 2],
     y: &mut DeviceBuffer,
 ) -> Result<()> {
-    let dtype = images(g, [x, y, y]);
-    parameters(g.c, [gamma, beta]);
+    let dtype = images(g.len(), &[x, y]);
+    parameters(g.c, &[gamma, beta]);
     let geometry = [LayerNormArg::of(g)];
     let args = [Arg::Int(dtype as i32), (&geometry).into(), x.into(), gamma.into(), beta.into(), y.into()];
     // SAFETY: a warp for each row; images are `[rows, c]` and parameters `[c]` (asserted).
@@ -41,9 +42,8 @@ pub fn layer_norm_backward(
     dx: &mut DeviceBuffer,
     [dgamma, dbeta]: [&mut DeviceBuffer; 2],
 ) -> Result<()> {
-    let dtype = images(g, [x, dy, dx]);
-    parameters(g.c, [gamma, dgamma]);
-    parameters(g.c, [gamma, dbeta]);
+    let dtype = images(g.len(), &[x, dy, dx]);
+    parameters(g.c, &[gamma]);
     let mut statistics = cuda.buffer(Dtype::F32, 2 * g.rows)?;
     let (kind, geometry) = (Arg::Int(dtype as i32), [LayerNormArg::of(g)]);
     let args =
@@ -57,27 +57,7 @@ pub fn layer_norm_backward(
     let grid = columns[0].grid(dtype, 2);
     // SAFETY: as above; `partials` has two sums per part and channel of the geometry.
     unsafe { cuda.launch(&LAYER_NORM, "layer_norm_parameter_partials", grid, &args) }?;
-    let (grid, across) = columns::fold(g.c);
-    let parts = Arg::from(columns[0].parts() as u64);
-    let args = [g.c.into(), parts, across.into(), (&partials).into(), dgamma.into(), dbeta.into()];
-    // SAFETY: as above; threads beyond `c` write nothing.
-    unsafe { cuda.launch(&LAYER_NORM, "layer_norm_parameter_finish", grid, &args) }
-}
-
-/// Asserts that all are `[rows, c]` of one floating-point type, and returns the type.
-fn images(g: &LayerNorm, buffers: [&DeviceBuffer; 3]) -> Dtype {
-    let dtype = buffers[0].dtype();
-    assert_ne!(dtype, Dtype::U32, "floating point");
-    assert!(
-        buffers.iter().all(|x| (x.dtype(), x.len()) == (dtype, g.len())),
-        "all are [rows, c] of one type"
-    );
-    dtype
-}
-
-/// Asserts that both are F32 `[c]`.
-fn parameters(c: usize, buffers: [&DeviceBuffer; 2]) {
-    assert!(buffers.iter().all(|x| (x.dtype(), x.len()) == (Dtype::F32, c)), "all are F32 [c]");
+    sum_gradients(cuda, g.c, columns[0].parts(), &partials, [dgamma, dbeta])
 }
 
 /// `LayerNorm` in `layer_norm.cu`.

@@ -3,6 +3,7 @@
 //! Products choose their units in `grades`; every other operation has one kernel.
 
 mod activation;
+mod affine;
 mod batch_norm;
 mod channels;
 mod columns;
