@@ -6,11 +6,17 @@
 //! loads without the source code that built it, and every tool that reads safetensors can read dense weights. Weights with
 //! many zeros or few different values are stored in a shorter form, without losing a bit (`forms/form.rs`).
 //!
-//! Format 7 is written if a layer is a group norm, format 6 if one is of another kind that earlier formats do not have (products,
-//! gatherings, layer norms, …) or if the bits of a mask are codes, format 5 if a weight has another such form, format 4 if a parameter has a mask, and format 3
-//! otherwise: an earlier program reads such files, too. Format 6, which has no group norms, format 5, which has fewer kinds of layers and masks as bits, format 4,
-//! which has dense weights only, format 3, whose masks take a byte a weight, format 2, which does not say how images are
-//! prepared, and format 1, in which each activation and each pool is a layer of its own, are still read.
+//! A file has the oldest format that can hold it, so that an earlier program reads it, too; all are still read:
+//!
+//! | format | since it has |
+//! | --- | --- |
+//! | 7 | group norms |
+//! | 6 | other kinds of layers that format 3 lacks (products, gatherings, layer norms, …), masks as codes |
+//! | 5 | weights in shorter forms |
+//! | 4 | masks as bits, of dense weights |
+//! | 3 | how images are prepared; masks take a byte a weight |
+//! | 2 | activations and pools as values |
+//! | 1 | each activation and each pool is a layer of its own |
 
 use crate::files::forms;
 use crate::files::legacy::Graph1;
