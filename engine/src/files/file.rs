@@ -6,7 +6,7 @@
 //! loads without the source code that built it, and every tool that reads safetensors can read dense weights. Weights with
 //! many zeros or few different values are stored in a shorter form, without losing a bit (`forms/form.rs`).
 //!
-//! A file has the oldest format that can hold it, so that an earlier program reads it, too; all are still read:
+//! A file has the oldest format from 3 on that can hold it, so that an earlier program reads it, too; all are still read:
 //!
 //! | format | since it has |
 //! | --- | --- |
