@@ -80,7 +80,7 @@ fn peers_times_a_network_from_onnx() {
     let cases = ["--seconds", "0.01", "--threads", "1", "--cases", "onnx mobilenet_v2 128px b1"];
     let Some(output) = python(&[&fixed[..], &cases].concat()) else { return };
     let text = text_of(output);
-    assert!(text.contains("onnx mobilenet_v2 128px b1 t1: lopper "), "{text}");
+    assert!(text.contains("onnx mobilenet_v2 128px b1 t1: built in "), "{text}");
     assert!(text.contains("  lopper: ") && text.contains(" of built in"), "{text}");
     let record = Record::<PeerRow>::read(Path::new(out)).unwrap();
     let engines: Vec<&str> = record.rows.iter().map(|row| row.engine.as_str()).collect();
