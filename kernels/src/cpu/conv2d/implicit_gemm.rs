@@ -5,7 +5,7 @@
 //!    find A's row pointers: taps × windows              once, for all panels
 //!    for panel of up to 48 filters                      packed weights stream from the L2 cache
 //!      for chunk of the reduction                       as much of a panel as that cache holds
-//!        for tile of 8 windows                          tile kernel: taps × channels in registers
+//!        for tile of 8 windows                          tile kernel, one call: taps × channels in registers
 //! ```
 //!
 //! Every element of y is one sum, in the order taps, channels, regardless of which task computes it. The results are
@@ -159,36 +159,37 @@ impl ImplicitGemm<'_> {
                     (segments_each.min(segments - first_segment), len_each.min(len - first_k));
                 let offset = panel.first_byte() + kernel.bytes_before(step);
                 let b = &self.packed[offset..];
-                let bytes = kernel.packed_bytes(segments * len);
-                // The next chunk, or the next panel, follows in memory. With many windows it is needed much later.
-                let after =
-                    |p: usize| (count <= FEW).then(|| b.as_ptr().wrapping_add(bytes + bytes * p / count));
-                for p in (0..count).step_by(kernel.mr) {
-                    let a = Rows {
-                        rows: rows.as_ptr().wrapping_add(first_segment * stride + p),
-                        segments,
-                        len,
-                        row_stride: stride,
-                        a_offset: panel.a_offset + first_k,
-                        a_step: 1,
-                    };
-                    let size = [kernel.mr.min(count - p), panel.width];
-                    let mut tile = Tile::new(a, b, c.wrapping_add(panel.start), &out[p..], size, step > 0);
-                    tile.b_column = total;
-                    tile.far |= y_far;
-                    tile.next =
-                        after(p).or_else(|| shape.pixels_after(rows, p + kernel.mr)).unwrap_or(tile.next);
-                    if last {
-                        (tile.bias, tile.residual) = (at_column(epilogue.bias), at_column(epilogue.residual));
-                        tile.activation = epilogue.activation;
-                    }
-                    // SAFETY: the panel's kernel comes from a backend that this machine supports. Each of the
-                    // `segments × stride` row pointers leads to the windows' `row_len ≥ a_offset + len` floats, in
-                    // `source` or in `zeros`. B holds `k` rows from the panel's first byte on, packed by this kernel.
-                    // The offsets in `out` are whole pixels of C and of the residual; each pixel, and the bias, has at
-                    // least `panel.start + panel.width` columns. No other task has this block and panel.
-                    unsafe { (kernel.run)(&tile) }
+                let a = Rows {
+                    rows: rows.as_ptr().wrapping_add(first_segment * stride),
+                    segments,
+                    len,
+                    row_stride: stride,
+                    a_offset: panel.a_offset + first_k,
+                    a_step: 1,
+                };
+                let size = [count, panel.width];
+                let mut tile = Tile::new(a, b, c.wrapping_add(panel.start), out, size, step > 0);
+                tile.b_column = total;
+                tile.far |= y_far;
+                if count <= FEW {
+                    // The next chunk, or the next panel, follows in memory. With many windows it is needed much later.
+                    let bytes = kernel.packed_bytes(segments * len);
+                    (tile.next, tile.next_row) = (b.as_ptr().wrapping_add(bytes), bytes / count);
+                } else if let Some(channels) = shape.streams {
+                    // The pixels of the next tile, or of the next block.
+                    (tile.next, tile.next_row) =
+                        (rows[0].wrapping_add(kernel.mr * channels).cast(), 4 * channels);
                 }
+                if last {
+                    (tile.bias, tile.residual) = (at_column(epilogue.bias), at_column(epilogue.residual));
+                    tile.activation = epilogue.activation;
+                }
+                // SAFETY: the panel's kernel comes from a backend that this machine supports. Each of the
+                // `segments × stride` row pointers leads to the windows' `row_len ≥ a_offset + len` floats, in
+                // `source` or in `zeros`. B holds `k` rows from the panel's first byte on, packed by this kernel.
+                // The `count` offsets in `out` are whole pixels of C and of the residual; each pixel, and the bias,
+                // has at least `panel.start + panel.width` columns. No other task has this block and panel.
+                unsafe { (kernel.run)(&tile) }
             }
         }
     }
@@ -204,11 +205,4 @@ struct Reduction {
     count: usize,
     /// The length of a pixel, if the windows are pixels one after another in memory that are yet to be fetched.
     streams: Option<usize>,
-}
-
-impl Reduction {
-    /// The pixel of window `p` if the windows stream; it may be in the next block.
-    fn pixels_after(&self, rows: &[*const f32], p: usize) -> Option<*const u8> {
-        self.streams.map(|channels| rows[0].wrapping_add(p * channels).cast())
-    }
 }

@@ -23,7 +23,7 @@ use super::tile::{Tile, load_lanes};
 use crate::cpu::simd::Simd;
 use crate::cpu::simd::activate::activate;
 
-/// Computes a tile of at most `MR` rows and exactly `NC` columns, whose B is stored column by column.
+/// Computes tiles of at most `MR` rows and exactly `NC` columns, whose B is stored column by column.
 ///
 /// Each backend instantiates this inside a `#[target_feature]` function.
 ///
@@ -31,6 +31,18 @@ use crate::cpu::simd::activate::activate;
 /// The pointers of `t` are valid as their fields specify, A's elements are adjacent (`a_step` is 1), and `t.n` is `NC`.
 #[inline(always)]
 pub(in crate::cpu) unsafe fn dot_tile<S: Simd, const MR: usize, const NC: usize>(s: S, t: &Tile) {
+    for t in t.blocks(MR) {
+        // SAFETY: guaranteed by the caller; the tile has at most MR rows.
+        unsafe { rows::<S, MR, NC>(s, &t) }
+    }
+}
+
+/// Computes a tile of at most `MR` rows.
+///
+/// # Safety
+/// As for [`dot_tile`], and `t.m` is at most MR.
+#[inline(always)]
+unsafe fn rows<S: Simd, const MR: usize, const NC: usize>(s: S, t: &Tile) {
     const { assert!(MR <= MAX_MR) };
     debug_assert!(t.a.a_step == 1 && t.n == NC, "a dot tile reads adjacent elements of {NC} columns");
     let mut acc = [[s.zero(); NC]; MR];

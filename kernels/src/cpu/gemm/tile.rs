@@ -21,13 +21,13 @@
 use super::element::Element;
 pub(in crate::cpu) use super::sizes::{MAX_MR, MAX_NR};
 use crate::cpu::simd::Simd;
-use crate::cpu::simd::activate::activate;
+use crate::cpu::simd::activate::{activate, clamp};
 use crate::params::Activation;
 
 /// The rows of A that a tile multiplies.
 #[derive(Clone, Copy)]
 pub(in crate::cpu) struct Rows {
-    /// `rows[s * row_stride + i]` is the start of A's row `i` in segment `s`.
+    /// `rows[s * row_stride + i]` is the start of A's row `i` in segment `s`, up to whole blocks of MR rows.
     pub rows: *const *const f32,
     pub row_stride: usize,
     /// The number of segments of the reduction, each with `len` steps.
@@ -40,7 +40,8 @@ pub(in crate::cpu) struct Rows {
     pub a_step: usize,
 }
 
-/// The arguments of one tile. Columns beyond `n`, up to whole vectors, exist only in B, as zeros.
+/// The arguments of a column of tiles, which share B: `m` rows, MR at a time. Columns beyond `n`, up to whole vectors,
+/// exist only in B, as zeros.
 #[derive(Clone, Copy)]
 pub(in crate::cpu) struct Tile {
     pub a: Rows,
@@ -48,14 +49,16 @@ pub(in crate::cpu) struct Tile {
     pub b: *const u8,
     /// The distance between columns of B in elements, for kernels that read it column by column.
     pub b_column: usize,
-    /// Memory that later tiles will read. Each step prefetches one cache line of it.
+    /// Memory that later tiles will read, and how many bytes of it correspond to one row. Each step prefetches one
+    /// cache line.
     pub next: *const u8,
+    pub next_row: usize,
     /// Whether C and the residual may be far away, so that fetching them while the sums are computed pays.
     pub far: bool,
     /// Row `i` of C begins at `c + out[i]`.
     pub c: *mut f32,
     pub out: *const usize,
-    /// The number of rows that exist in C, `1..=MR`; `n` is that of columns, `1..=NR`.
+    /// The number of rows that exist in C, at least 1; `n` is that of columns, `1..=NR`.
     pub m: usize,
     pub n: usize,
     /// Whether to add to C instead of overwriting it.
@@ -84,6 +87,7 @@ impl Tile {
             b,
             b_column: 0,
             next: b,
+            next_row: 0,
             far: accumulate,
             c,
             out,
@@ -95,38 +99,90 @@ impl Tile {
             activation,
         }
     }
+
+    /// The tiles of at most `mr` rows, from top to bottom.
+    #[inline(always)]
+    pub(in crate::cpu) fn blocks(&self, mr: usize) -> impl Iterator<Item = Self> {
+        let all = *self;
+        (0..all.m).step_by(mr).map(move |row| Self {
+            a: Rows { rows: all.a.rows.wrapping_add(row), ..all.a },
+            next: all.next.wrapping_add(row * all.next_row),
+            out: all.out.wrapping_add(row),
+            m: mr.min(all.m - row),
+            ..all
+        })
+    }
 }
 
-/// Computes a tile of at most `MR × NV` vectors. A single row, as in a linear layer with batch size 1, is limited by
-/// the speed at which B arrives from memory. Up to half of the rows are a quarter of an 8×8 map, or its four tiles of
-/// Winograd's F(4×4), and four of six rows are what a map of 4, 8, 16 … pixels squared leaves. These have loops of their own
-/// that do no work for missing rows.
+/// Computes tiles of at most `MR × NV` vectors.
 ///
-/// Each backend instantiates this inside a `#[target_feature]` function.
+/// Each backend instantiates this inside a `#[target_feature]` function. With few steps of the reduction, calling it takes
+/// as long as the products of a tile, so one call computes all tiles of a task that share B.
 ///
 /// # Safety
 /// The pointers of `t` are valid as their fields specify.
 #[inline(always)]
 pub(in crate::cpu) unsafe fn tile<S: Simd, E: Element, const MR: usize, const NV: usize>(s: S, t: &Tile) {
-    // SAFETY: guaranteed by the caller; each loop has at least `m` rows and at most MR.
-    unsafe {
-        match (t.m, MR) {
-            (1, _) => rows::<S, E, 1, NV>(s, t),
-            (..=4, 8) => rows::<S, E, 4, NV>(s, t),
-            (..=3, 6) => rows::<S, E, 3, NV>(s, t),
-            (4, 6) => rows::<S, E, 4, NV>(s, t),
-            (..=2, 4) => rows::<S, E, 2, NV>(s, t),
-            _ => rows::<S, E, MR, NV>(s, t),
+    let bounds = t.activation.bounds();
+    for t in t.blocks(MR) {
+        // SAFETY: guaranteed by the caller; a block has at most MR rows, and adjacent elements if `a_step` is 1.
+        unsafe {
+            if t.a.a_step == 1 {
+                block::<S, E, MR, NV, true>(s, &t, bounds);
+            } else {
+                block::<S, E, MR, NV, false>(s, &t, bounds);
+            }
         }
     }
 }
 
-/// Computes a tile of `MR × NV` vectors.
+/// Computes a tile of at most MR rows. A single row, as in a linear layer with batch size 1, is limited by the speed at
+/// which B arrives from memory. Up to half of the rows are a quarter of an 8×8 map, or its four tiles of Winograd's F(4×4),
+/// and four of six rows are what a map of 4, 8, 16 … pixels squared leaves. These have loops of their own that do no work for
+/// missing rows.
 ///
 /// # Safety
-/// The pointers of `t` are valid as their fields specify.
+/// As for [`tile`], `t.m` is at most MR, and `a_step` is 1 if the elements of A are `ADJACENT`.
 #[inline(always)]
-unsafe fn rows<S: Simd, E: Element, const MR: usize, const NV: usize>(s: S, t: &Tile) {
+unsafe fn block<S: Simd, E: Element, const MR: usize, const NV: usize, const ADJACENT: bool>(
+    s: S,
+    t: &Tile,
+    bounds: Bounds,
+) {
+    // SAFETY: guaranteed by the caller; each loop has at least `m` rows, and `m` if it is `FULL`.
+    unsafe {
+        match (t.m, MR) {
+            (m, _) if m == MR => rows::<S, E, MR, NV, ADJACENT, true>(s, t, bounds),
+            (1, _) => rows::<S, E, 1, NV, ADJACENT, true>(s, t, bounds),
+            (4, 6) => rows::<S, E, 4, NV, ADJACENT, true>(s, t, bounds),
+            (..=4, 8) => rows::<S, E, 4, NV, ADJACENT, false>(s, t, bounds),
+            (..=3, 6) => rows::<S, E, 3, NV, ADJACENT, false>(s, t, bounds),
+            (..=2, 4) => rows::<S, E, 2, NV, ADJACENT, false>(s, t, bounds),
+            _ => rows::<S, E, MR, NV, ADJACENT, false>(s, t, bounds),
+        }
+    }
+}
+
+/// The bounds of an activation that is a clamp.
+type Bounds = Option<[f32; 2]>;
+
+/// Computes a tile of `MR × NV` vectors, of whose rows `t.m` exist: all if it is `FULL`.
+///
+/// # Safety
+/// As for [`block`].
+#[inline(always)]
+unsafe fn rows<
+    S: Simd,
+    E: Element,
+    const MR: usize,
+    const NV: usize,
+    const ADJACENT: bool,
+    const FULL: bool,
+>(
+    s: S,
+    t: &Tile,
+    bounds: Bounds,
+) {
     if t.far {
         for i in 0..t.m {
             for column in (0..t.n).step_by(LINE) {
@@ -149,37 +205,43 @@ unsafe fn rows<S: Simd, E: Element, const MR: usize, const NV: usize>(s: S, t: &
         }
         // One index for all rows: with the offset in each pointer, the compiler would advance every one of them.
         let mut k = t.a.a_offset;
-        for _ in 0..t.a.len {
-            let mut bv = [s.zero(); NV];
-            for j in 0..NV {
-                // SAFETY: B has NR = NV · LANES elements for each of the `segments · len` steps.
-                bv[j] = unsafe { E::load(s, b.add(j * S::LANES)) };
-                if (j * S::LANES).is_multiple_of(LINE) {
-                    prefetch(b.wrapping_add((AHEAD * NV + j) * S::LANES));
+        if ADJACENT {
+            for _ in 0..t.a.len / UNROLLED {
+                for offset in 0..UNROLLED {
+                    // SAFETY: B and the rows have this step.
+                    acc = unsafe {
+                        step(
+                            s,
+                            acc,
+                            &rows,
+                            b.add(offset * NV * S::LANES),
+                            k + offset,
+                            next.wrapping_add(offset * 64),
+                        )
+                    };
                 }
+                k += UNROLLED;
+                b = unsafe { b.add(UNROLLED * NV * S::LANES) };
+                next = next.wrapping_add(UNROLLED * 64);
             }
-            prefetch_far(next);
-            next = next.wrapping_add(64);
-            for i in 0..MR {
-                // SAFETY: from `a_offset` on, each row has `len` elements, `a_step` apart.
-                let a = s.splat(unsafe { *rows[i].add(k) });
-                for j in 0..NV {
-                    acc[i][j] = s.fma(a, bv[j], acc[i][j]);
-                }
-            }
-            k += t.a.a_step;
-            // SAFETY: the result is at most one past the end of B.
+        }
+        let (rest, stride) = if ADJACENT { (t.a.len % UNROLLED, 1) } else { (t.a.len, t.a.a_step) };
+        for _ in 0..rest {
+            // SAFETY: as above.
+            acc = unsafe { step(s, acc, &rows, b, k, next) };
+            k += stride;
             b = unsafe { b.add(NV * S::LANES) };
+            next = next.wrapping_add(64);
         }
     }
     let last = t.n.wrapping_sub((NV - 1) * S::LANES);
-    if (1..=S::LANES).contains(&last) && t.activation.bounds().is_some() {
+    if last >= 1 && last <= S::LANES {
         // SAFETY: guaranteed by the caller; all vectors but the last one are whole.
         unsafe {
             if last == S::LANES {
-                finish_vectors::<S, MR, NV, false>(s, t, acc, last);
+                finish_vectors::<S, MR, NV, FULL, false>(s, t, bounds, acc, last);
             } else {
-                finish_vectors::<S, MR, NV, true>(s, t, acc, last);
+                finish_vectors::<S, MR, NV, FULL, true>(s, t, bounds, acc, last);
             }
         }
         return;
@@ -197,28 +259,60 @@ unsafe fn rows<S: Simd, E: Element, const MR: usize, const NV: usize>(s: S, t: &
     }
 }
 
+/// Adds the products of one step.
+///
+/// # Safety
+/// B has another step at `b`, and each row an element at `k`.
+#[inline(always)]
+unsafe fn step<S: Simd, E: Element, const MR: usize, const NV: usize>(
+    s: S,
+    mut acc: [[S::F; NV]; MR],
+    rows: &[*const f32; MR],
+    b: *const E,
+    k: usize,
+    next: *const u8,
+) -> [[S::F; NV]; MR] {
+    let mut bv = [s.zero(); NV];
+    for j in 0..NV {
+        // SAFETY: B has NR = NV · LANES elements for each step.
+        bv[j] = unsafe { E::load(s, b.add(j * S::LANES)) };
+        if (j * S::LANES).is_multiple_of(LINE) {
+            prefetch(b.wrapping_add((AHEAD * NV + j) * S::LANES));
+        }
+    }
+    prefetch_far(next);
+    for i in 0..MR {
+        // SAFETY: guaranteed by the caller.
+        let a = s.splat(unsafe { *rows[i].add(k) });
+        for j in 0..NV {
+            acc[i][j] = s.fma(a, bv[j], acc[i][j]);
+        }
+    }
+    acc
+}
+
+/// The number of steps of adjacent elements that share a branch.
+const UNROLLED: usize = 4;
+
 /// Finishes a tile in registers. Its last vector has `last` lanes, and is `PARTIAL` if these are not all. Each step is a
 /// loop simple enough to be unrolled. A loop over `acc` that is not unrolled would make the compiler keep it in memory
-/// throughout the reduction. Activations other than clamps need more registers than are free, and therefore take the
-/// other path, as do tiles with a vector without columns.
+/// throughout the reduction. Tiles with a vector without columns take the other path.
 ///
 /// # Safety
 /// As for [`tile`], and `n` is (NV − 1) · LANES + `last`.
 #[inline(always)]
-unsafe fn finish_vectors<S: Simd, const MR: usize, const NV: usize, const PARTIAL: bool>(
+unsafe fn finish_vectors<S: Simd, const MR: usize, const NV: usize, const FULL: bool, const PARTIAL: bool>(
     s: S,
     t: &Tile,
+    bounds: Bounds,
     acc: [[S::F; NV]; MR],
     last: usize,
 ) {
     let mut acc = acc;
-    let mut c = [t.c; MR];
-    let mut residual = [t.residual; MR];
+    let mut at = [0; MR];
     for i in 0..MR {
         // SAFETY: `out` has an offset for each of the `m` rows that exist.
-        let offset = unsafe { *t.out.add(i.min(t.m - 1)) };
-        c[i] = t.c.wrapping_add(offset);
-        residual[i] = t.residual.wrapping_add(offset);
+        at[i] = unsafe { *t.out.add(if FULL { i } else { i.min(t.m - 1) }) };
     }
     // SAFETY: the bias has `n` floats, and so do rows `i < m` of C and of the residual; the other rows repeat the last.
     unsafe {
@@ -233,7 +327,7 @@ unsafe fn finish_vectors<S: Simd, const MR: usize, const NV: usize, const PARTIA
         if t.accumulate {
             for i in 0..MR {
                 for j in 0..NV {
-                    let old = read::<S, PARTIAL>(s, c[i].add(j * S::LANES), j + 1 == NV, last);
+                    let old = read::<S, PARTIAL>(s, t.c.add(at[i] + j * S::LANES), j + 1 == NV, last);
                     acc[i][j] = s.add(acc[i][j], old);
                 }
             }
@@ -241,53 +335,49 @@ unsafe fn finish_vectors<S: Simd, const MR: usize, const NV: usize, const PARTIA
         if !t.residual.is_null() {
             for i in 0..MR {
                 for j in 0..NV {
-                    let residual = read::<S, PARTIAL>(s, residual[i].add(j * S::LANES), j + 1 == NV, last);
-                    acc[i][j] = s.add(acc[i][j], residual);
+                    let other =
+                        read::<S, PARTIAL>(s, t.residual.add(at[i] + j * S::LANES), j + 1 == NV, last);
+                    acc[i][j] = s.add(acc[i][j], other);
                 }
             }
         }
     }
-    let acc = clamp(s, t.activation, acc);
+    if let Some([low, high]) = bounds
+        && (low > f32::NEG_INFINITY || high < f32::INFINITY)
+    {
+        for i in 0..MR {
+            for j in 0..NV {
+                acc[i][j] = clamp(s, [low, high], acc[i][j]);
+            }
+        }
+    }
     for i in 0..MR {
-        if i < t.m {
+        if FULL || i < t.m {
             for j in 0..NV {
                 // SAFETY: row `i < m` of C has `n` floats.
                 unsafe {
+                    let c = t.c.add(at[i] + j * S::LANES);
                     if PARTIAL && j + 1 == NV {
-                        s.store_partial(c[i].add(j * S::LANES), acc[i][j], last);
+                        s.store_partial(c, acc[i][j], last);
                     } else {
-                        s.store(c[i].add(j * S::LANES), acc[i][j]);
+                        s.store(c, acc[i][j]);
                     }
                 }
             }
         }
     }
-}
-
-/// Clamps sums to the bounds of the activation, if it has any.
-#[inline(always)]
-fn clamp<S: Simd, const MR: usize, const NV: usize>(
-    s: S,
-    activation: Activation,
-    mut acc: [[S::F; NV]; MR],
-) -> [[S::F; NV]; MR] {
-    if let Some([low, high]) = activation.bounds() {
-        if low > f32::NEG_INFINITY {
-            for i in 0..MR {
-                for j in 0..NV {
-                    acc[i][j] = s.max(s.splat(low), acc[i][j]);
-                }
-            }
-        }
-        if high < f32::INFINITY {
-            for i in 0..MR {
-                for j in 0..NV {
-                    acc[i][j] = s.min(s.splat(high), acc[i][j]);
+    if bounds.is_none() {
+        // A function that is called while the sums are in registers would push them out.
+        for i in 0..t.m {
+            for column in (0..t.n).step_by(S::LANES) {
+                // SAFETY: row `i < m` of C has `n` floats.
+                unsafe {
+                    let (c, lanes) = (t.c.add(*t.out.add(i) + column), S::LANES.min(t.n - column));
+                    store_lanes(s, c, activate(s, t.activation, load_lanes(s, c, lanes)), lanes);
                 }
             }
         }
     }
-    acc
 }
 
 /// Reads a vector, or `lanes` floats of it if it is `PARTIAL` and the last one of a row.

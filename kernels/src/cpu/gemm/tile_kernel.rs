@@ -55,7 +55,7 @@ pub(in crate::cpu) struct TileKernel {
     /// Packs these rows and columns, at most `nr`, of a matrix of f32. The packed panel is aligned for elements of B
     /// and has the bytes of its elements.
     pack: fn(matrix: &Strided, rows: Range<usize>, columns: Range<usize>, nr: usize, packed: &mut [u8]),
-    /// Computes a tile.
+    /// Computes tiles of a panel: `m` rows, `mr` at a time.
     ///
     /// # Safety
     /// The machine supports the instruction set, each pointer of the tile is valid as its field specifies, and B has

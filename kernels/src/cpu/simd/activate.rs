@@ -20,6 +20,12 @@ pub(in crate::cpu) fn activate<S: Simd>(s: S, activation: Activation, v: S::F) -
     }
 }
 
+/// Clamps each lane to these bounds.
+#[inline(always)]
+pub(in crate::cpu) fn clamp<S: Simd>(s: S, [low, high]: [f32; 2], v: S::F) -> S::F {
+    s.min(s.splat(high), s.max(s.splat(low), v))
+}
+
 /// Applies an activation that is not a clamp to the first lanes. Inlined, its exponential would take registers from the
 /// loops around it, which are written for clamps. A function of its own does not inherit their instructions, so it asks for
 /// them again: without them, sixteen exponentials take five times as long.
