@@ -160,15 +160,21 @@ impl Cpu {
         self.run(|| items.par_iter_mut().with_max_len(1).for_each(&f));
     }
 
-    /// Divides `items` among the threads; leaves them to this thread if it computes [`alone`](Self::alone).
+    /// Divides `items` among the threads; leaves them to this thread if it computes [`alone`](Self::alone) or is the only
+    /// one. To divide takes longer than a small task does, so each thread gets a limited number of shares.
     pub(in crate::cpu) fn divide<I: IndexedParallelIterator>(&self, items: I) -> MinLen<I> {
-        items.with_min_len(if self.alone { usize::MAX } else { 1 })
+        const SHARES: usize = 16;
+        let least = match self.thread_count() {
+            1 => usize::MAX,
+            threads => (items.len() / (SHARES * threads)).max(1),
+        };
+        items.with_min_len(least)
     }
 
     /// Runs both functions, at the same time if another thread is free; one after the other if this thread computes
-    /// [`alone`](Self::alone).
+    /// [`alone`](Self::alone) or is the only one.
     pub(in crate::cpu) fn join(&self, first: impl FnOnce() + Send, second: impl FnOnce() + Send) {
-        if self.alone {
+        if self.thread_count() == 1 {
             first();
             second();
         } else {
