@@ -20,7 +20,7 @@
 use super::{Epilogue, depthwise};
 use crate::cpu::Cpu;
 use crate::cpu::gemm::tile::{load_lanes, store_lanes};
-use crate::cpu::simd::activate::activate;
+use crate::cpu::simd::activate::{activate, clamp};
 use crate::cpu::simd::{Kernel, Simd};
 use crate::shapes::Conv2d;
 use rayon::prelude::*;
@@ -117,18 +117,27 @@ impl<'a> Row<'a> {
     #[inline(always)]
     fn pixels<S: Simd, const K: usize, const STRIDE: usize>(mut self, s: S) {
         let (c, width, lines) = (self.of.g.c, self.of.g.ow(), self.lines::<K>());
+        let finish = Finish::new(self.of.epilogue, self.index, self.y.len());
         for first in (0..width).step_by(PIXELS) {
             let table = self.table::<K, STRIDE>(&lines, first);
             let group = Group { table, first, count: PIXELS.min(width - first) };
             if c < S::LANES {
-                self.vector::<S, false, K, STRIDE>(s, &group, 0);
+                self.vector::<S, false, K, STRIDE>(s, &group, &finish, 0);
                 continue;
             }
             for channel in (0..c - S::LANES).step_by(S::LANES) {
-                self.vector::<S, true, K, STRIDE>(s, &group, channel);
+                self.vector::<S, true, K, STRIDE>(s, &group, &finish, channel);
             }
             // The last vector computes some channels of the one before again instead of a part of a vector.
-            self.vector::<S, true, K, STRIDE>(s, &group, c - S::LANES);
+            self.vector::<S, true, K, STRIDE>(s, &group, &finish, c - S::LANES);
+        }
+        // A function that is called from the loop above would take the registers from it.
+        let activation = self.of.epilogue.activation;
+        if activation.bounds().is_none() {
+            for y in self.y.chunks_mut(S::LANES) {
+                let v = activate(s, activation, s.get(y));
+                s.put(y, v);
+            }
         }
     }
 
@@ -170,9 +179,10 @@ impl<'a> Row<'a> {
         &mut self,
         s: S,
         group: &Group<K>,
+        finish: &Finish,
         channel: usize,
     ) {
-        let DepthwiseRows { g, w, epilogue, .. } = self.of;
+        let DepthwiseRows { g, w, .. } = self.of;
         let lanes = if WHOLE { S::LANES } else { g.c };
         let mut sums = [s.zero(); PIXELS];
         let mut weights = w.as_ptr().wrapping_add(channel);
@@ -191,24 +201,70 @@ impl<'a> Row<'a> {
                 }
             }
         }
-        if let Some(bias) = epilogue.bias {
-            let bias = s.get(&bias[channel..][..lanes]);
-            sums = sums.map(|sum| s.add(sum, bias));
-        }
-        let residual =
-            epilogue.residual.map(|residual| &residual[self.index * self.y.len()..][..self.y.len()]);
-        for p in 0..PIXELS {
-            if p < group.count {
-                let at = (group.first + p) * g.c + channel;
-                let mut v = sums[p];
-                if let Some(residual) = residual {
-                    v = s.add(v, s.get(&residual[at..][..lanes]));
+        let at = group.first * g.c + channel;
+        // SAFETY: the bias has C floats, and the row has OW pixels of C floats, as `DepthwiseRows::run` asserts; the residual
+        // has them, too. `count` pixels from `first` on exist.
+        unsafe {
+            sums = finish.values(s, sums, channel, |p| at + p.min(group.count - 1) * g.c, lanes);
+            let y = self.y.as_mut_ptr().add(at);
+            for p in 0..PIXELS {
+                if p < group.count {
+                    store_lanes(s, y.add(p * g.c), sums[p], lanes);
                 }
-                let v = activate(s, epilogue.activation, v);
-                // SAFETY: the row has OW pixels of C floats, as `DepthwiseRows::run` asserts, and this is one of them.
-                unsafe { store_lanes(s, self.y.as_mut_ptr().add(at), v, lanes) };
             }
         }
+    }
+}
+
+/// What a row does with its sums. The inner loop has few products, so it finds this out once.
+struct Finish<'a> {
+    bias: Option<&'a [f32]>,
+    /// The row's part, `[OW, C]`.
+    residual: Option<&'a [f32]>,
+    /// The bounds of an activation that is a clamp, unless they are infinite.
+    bounds: Option<[f32; 2]>,
+}
+
+impl<'a> Finish<'a> {
+    fn new(epilogue: &Epilogue<'a>, index: usize, len: usize) -> Self {
+        let &Epilogue { bias, residual, activation } = epilogue;
+        let residual = residual.map(|residual| &residual[index * len..][..len]);
+        let bounds = activation.bounds().filter(|bounds| bounds.iter().any(|bound| bound.is_finite()));
+        Self { bias, residual, bounds }
+    }
+
+    /// Computes the outputs, up to an activation that is not a clamp, from the sums of the channels from `channel` on; output `p` is at `at(p)` in the row.
+    ///
+    /// # Safety
+    /// The bias has `lanes` floats from `channel` on, and the residual from each `at(p)` on.
+    #[inline(always)]
+    unsafe fn values<S: Simd>(
+        &self,
+        s: S,
+        mut sums: [S::F; PIXELS],
+        channel: usize,
+        at: impl Fn(usize) -> usize,
+        lanes: usize,
+    ) -> [S::F; PIXELS] {
+        if let Some(bias) = self.bias {
+            // SAFETY: guaranteed by the caller.
+            let bias = unsafe { load_lanes(s, bias.as_ptr().add(channel), lanes) };
+            for p in 0..PIXELS {
+                sums[p] = s.add(sums[p], bias);
+            }
+        }
+        if let Some(residual) = self.residual {
+            for p in 0..PIXELS {
+                // SAFETY: guaranteed by the caller.
+                sums[p] = s.add(sums[p], unsafe { load_lanes(s, residual.as_ptr().add(at(p)), lanes) });
+            }
+        }
+        if let Some(bounds) = self.bounds {
+            for p in 0..PIXELS {
+                sums[p] = clamp(s, bounds, sums[p]);
+            }
+        }
+        sums
     }
 }
 
