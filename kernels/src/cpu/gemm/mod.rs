@@ -2,6 +2,7 @@
 
 pub(in crate::cpu) mod dot_tile;
 pub(in crate::cpu) mod element;
+mod finish;
 pub(in crate::cpu) mod matmul;
 pub(in crate::cpu) mod panels;
 mod sizes;

@@ -2,14 +2,18 @@
 //! convolution and every gradient of one runs on it. They differ only in how they find A's rows and pack B.
 //!
 //! ```text
-//!            B panel, packed: k × NR, aligned          for segment in segments      (taps of a convolution)
-//!            ┌───────────────┐                           for k in 0..len            (channels)
-//!            │ b₀  b₁  b₂    │ ← NR/LANES vectors           load one row of B
-//!            └───────────────┘                              for row in 0..MR        (unrolled)
-//!  rows[0] → a ─┤acc acc acc│                                  broadcast rows[row][k]
-//!  rows[1] → a ─┤acc acc acc│  MR × NR sums                    MR · NR/LANES fused multiply-adds
-//!     ⋮          …            in registers               finish: + C or bias, residual, activation; store
+//!                                                      for block of MR rows           (windows of a task)
+//!            B panel, packed: k × NR, aligned            for segment in segments      (taps of a convolution)
+//!            ┌───────────────┐                             for k in 0..len            (channels; four at a time)
+//!            │ b₀  b₁  b₂    │ ← NR/LANES vectors             load one row of B
+//!            └───────────────┘                                for row in 0..MR        (unrolled)
+//!  rows[0] → a ─┤acc acc acc│                                    broadcast rows[row][k]
+//!  rows[1] → a ─┤acc acc acc│  MR × NR sums                      MR · NR/LANES fused multiply-adds
+//!     ⋮          …            in registers                 finish: + C or bias, residual, activation; store
 //! ```
+//!
+//! With few channels, to call a kernel and to prepare it takes as long as the products of a tile. So a call computes all
+//! tiles of a task that share B, and steps share the branch at the end of their loop, which is then predicted.
 //!
 //! A's rows are read in place through pointers, one per row and segment. A convolution of channels-last data is thus a
 //! matrix product without an im2col matrix. A tap in the padding points to a row of zeros.
@@ -19,9 +23,9 @@
 //! Eight row pointers, the B pointer and the index also fit in the general-purpose registers.
 
 use super::element::Element;
+use super::finish::{Bounds, finish};
 pub(in crate::cpu) use super::sizes::{MAX_MR, MAX_NR};
 use crate::cpu::simd::Simd;
-use crate::cpu::simd::activate::{activate, clamp};
 use crate::params::Activation;
 
 /// The rows of A that a tile multiplies.
@@ -116,14 +120,18 @@ impl Tile {
 
 /// Computes tiles of at most `MR × NV` vectors.
 ///
-/// Each backend instantiates this inside a `#[target_feature]` function. With few steps of the reduction, calling it takes
-/// as long as the products of a tile, so one call computes all tiles of a task that share B.
+/// Each backend instantiates this inside a `#[target_feature]` function.
+///
+/// # Panics
+/// Panics if a vector of a row has no columns.
 ///
 /// # Safety
 /// The pointers of `t` are valid as their fields specify.
 #[inline(always)]
 pub(in crate::cpu) unsafe fn tile<S: Simd, E: Element, const MR: usize, const NV: usize>(s: S, t: &Tile) {
     let bounds = t.activation.bounds();
+    let last = t.n.wrapping_sub((NV - 1) * S::LANES);
+    assert!((1..=S::LANES).contains(&last), "{} columns take {NV} vectors", t.n);
     for t in t.blocks(MR) {
         // SAFETY: guaranteed by the caller; a block has at most MR rows, and adjacent elements if `a_step` is 1.
         unsafe {
@@ -162,9 +170,6 @@ unsafe fn block<S: Simd, E: Element, const MR: usize, const NV: usize, const ADJ
         }
     }
 }
-
-/// The bounds of an activation that is a clamp.
-type Bounds = Option<[f32; 2]>;
 
 /// Computes a tile of `MR × NV` vectors, of whose rows `t.m` exist: all if it is `FULL`.
 ///
@@ -205,76 +210,55 @@ unsafe fn rows<
         }
         // One index for all rows: with the offset in each pointer, the compiler would advance every one of them.
         let mut k = t.a.a_offset;
-        if ADJACENT {
-            for _ in 0..t.a.len / UNROLLED {
-                for offset in 0..UNROLLED {
-                    // SAFETY: B and the rows have this step.
-                    acc = unsafe {
-                        step(
-                            s,
-                            acc,
-                            &rows,
-                            b.add(offset * NV * S::LANES),
-                            k + offset,
-                            next.wrapping_add(offset * 64),
-                        )
-                    };
-                }
-                k += UNROLLED;
-                b = unsafe { b.add(UNROLLED * NV * S::LANES) };
-                next = next.wrapping_add(UNROLLED * 64);
+        let (groups, stride) = if ADJACENT { (t.a.len / UNROLLED, 1) } else { (0, t.a.a_step) };
+        for _ in 0..groups {
+            for i in 0..UNROLLED {
+                let (b, next) = (b.wrapping_add(i * NV * S::LANES), next.wrapping_add(i * 64));
+                // SAFETY: B and the rows have `len` steps of each segment.
+                acc = unsafe { step(s, acc, (&rows, k + i), b, next) };
             }
+            k += UNROLLED;
+            b = b.wrapping_add(UNROLLED * NV * S::LANES);
+            next = next.wrapping_add(UNROLLED * 64);
         }
-        let (rest, stride) = if ADJACENT { (t.a.len % UNROLLED, 1) } else { (t.a.len, t.a.a_step) };
-        for _ in 0..rest {
+        for _ in groups * UNROLLED..t.a.len {
             // SAFETY: as above.
-            acc = unsafe { step(s, acc, &rows, b, k, next) };
+            acc = unsafe { step(s, acc, (&rows, k), b, next) };
             k += stride;
-            b = unsafe { b.add(NV * S::LANES) };
+            b = b.wrapping_add(NV * S::LANES);
             next = next.wrapping_add(64);
         }
     }
-    let last = t.n.wrapping_sub((NV - 1) * S::LANES);
-    if last >= 1 && last <= S::LANES {
-        // SAFETY: guaranteed by the caller; all vectors but the last one are whole.
-        unsafe {
-            if last == S::LANES {
-                finish_vectors::<S, MR, NV, FULL, false>(s, t, bounds, acc, last);
-            } else {
-                finish_vectors::<S, MR, NV, FULL, true>(s, t, bounds, acc, last);
-            }
+    let last = t.n - (NV - 1) * S::LANES;
+    // SAFETY: guaranteed by the caller; all vectors but the last one are whole, which has columns, as `tile` asserts.
+    unsafe {
+        if last == S::LANES {
+            finish::<S, MR, NV, FULL, false>(s, t, bounds, acc, last);
+        } else {
+            finish::<S, MR, NV, FULL, true>(s, t, bounds, acc, last);
         }
-        return;
-    }
-    let mut sums = Sums([0.0; MAX_MR * MAX_NR]);
-    for i in 0..MR {
-        for j in 0..NV {
-            // SAFETY: `sums` has room for MR ≤ MAX_MR rows of NV · LANES ≤ MAX_NR floats.
-            unsafe { s.store(sums.0.as_mut_ptr().add((i * NV + j) * S::LANES), acc[i][j]) };
-        }
-    }
-    for i in 0..t.m {
-        // SAFETY: the caller guarantees that C, the bias and the residual are valid.
-        unsafe { finish_row(s, t, i, &sums.0[i * NV * S::LANES..]) }
     }
 }
 
-/// Adds the products of one step.
+/// The number of steps that share a branch, if the elements of A are adjacent. With another distance,
+/// known only when the program runs, the compiler keeps a pointer to each step of each row, and runs out of registers.
+const UNROLLED: usize = 4;
+
+/// Adds the products of element `k` of each row and the row `b` of B.
 ///
 /// # Safety
-/// B has another step at `b`, and each row an element at `k`.
+/// These elements are readable; B has NR = NV · LANES of them.
 #[inline(always)]
 unsafe fn step<S: Simd, E: Element, const MR: usize, const NV: usize>(
     s: S,
     mut acc: [[S::F; NV]; MR],
-    rows: &[*const f32; MR],
+    (rows, k): (&[*const f32; MR], usize),
     b: *const E,
-    k: usize,
     next: *const u8,
 ) -> [[S::F; NV]; MR] {
     let mut bv = [s.zero(); NV];
     for j in 0..NV {
-        // SAFETY: B has NR = NV · LANES elements for each step.
+        // SAFETY: guaranteed by the caller.
         bv[j] = unsafe { E::load(s, b.add(j * S::LANES)) };
         if (j * S::LANES).is_multiple_of(LINE) {
             prefetch(b.wrapping_add((AHEAD * NV + j) * S::LANES));
@@ -289,105 +273,6 @@ unsafe fn step<S: Simd, E: Element, const MR: usize, const NV: usize>(
         }
     }
     acc
-}
-
-/// The number of steps of adjacent elements that share a branch.
-const UNROLLED: usize = 4;
-
-/// Finishes a tile in registers. Its last vector has `last` lanes, and is `PARTIAL` if these are not all. Each step is a
-/// loop simple enough to be unrolled. A loop over `acc` that is not unrolled would make the compiler keep it in memory
-/// throughout the reduction. Tiles with a vector without columns take the other path.
-///
-/// # Safety
-/// As for [`tile`], and `n` is (NV − 1) · LANES + `last`.
-#[inline(always)]
-unsafe fn finish_vectors<S: Simd, const MR: usize, const NV: usize, const FULL: bool, const PARTIAL: bool>(
-    s: S,
-    t: &Tile,
-    bounds: Bounds,
-    acc: [[S::F; NV]; MR],
-    last: usize,
-) {
-    let mut acc = acc;
-    let mut at = [0; MR];
-    for i in 0..MR {
-        // SAFETY: `out` has an offset for each of the `m` rows that exist.
-        at[i] = unsafe { *t.out.add(if FULL { i } else { i.min(t.m - 1) }) };
-    }
-    // SAFETY: the bias has `n` floats, and so do rows `i < m` of C and of the residual; the other rows repeat the last.
-    unsafe {
-        if !t.bias.is_null() {
-            for j in 0..NV {
-                let bias = read::<S, PARTIAL>(s, t.bias.add(j * S::LANES), j + 1 == NV, last);
-                for i in 0..MR {
-                    acc[i][j] = s.add(acc[i][j], bias);
-                }
-            }
-        }
-        if t.accumulate {
-            for i in 0..MR {
-                for j in 0..NV {
-                    let old = read::<S, PARTIAL>(s, t.c.add(at[i] + j * S::LANES), j + 1 == NV, last);
-                    acc[i][j] = s.add(acc[i][j], old);
-                }
-            }
-        }
-        if !t.residual.is_null() {
-            for i in 0..MR {
-                for j in 0..NV {
-                    let other =
-                        read::<S, PARTIAL>(s, t.residual.add(at[i] + j * S::LANES), j + 1 == NV, last);
-                    acc[i][j] = s.add(acc[i][j], other);
-                }
-            }
-        }
-    }
-    if let Some([low, high]) = bounds
-        && (low > f32::NEG_INFINITY || high < f32::INFINITY)
-    {
-        for i in 0..MR {
-            for j in 0..NV {
-                acc[i][j] = clamp(s, [low, high], acc[i][j]);
-            }
-        }
-    }
-    for i in 0..MR {
-        if FULL || i < t.m {
-            for j in 0..NV {
-                // SAFETY: row `i < m` of C has `n` floats.
-                unsafe {
-                    let c = t.c.add(at[i] + j * S::LANES);
-                    if PARTIAL && j + 1 == NV {
-                        s.store_partial(c, acc[i][j], last);
-                    } else {
-                        s.store(c, acc[i][j]);
-                    }
-                }
-            }
-        }
-    }
-    if bounds.is_none() {
-        // A function that is called while the sums are in registers would push them out.
-        for i in 0..t.m {
-            for column in (0..t.n).step_by(S::LANES) {
-                // SAFETY: row `i < m` of C has `n` floats.
-                unsafe {
-                    let (c, lanes) = (t.c.add(*t.out.add(i) + column), S::LANES.min(t.n - column));
-                    store_lanes(s, c, activate(s, t.activation, load_lanes(s, c, lanes)), lanes);
-                }
-            }
-        }
-    }
-}
-
-/// Reads a vector, or `lanes` floats of it if it is `PARTIAL` and the last one of a row.
-///
-/// # Safety
-/// These floats are readable.
-#[inline(always)]
-unsafe fn read<S: Simd, const PARTIAL: bool>(s: S, p: *const f32, is_last: bool, lanes: usize) -> S::F {
-    // SAFETY: guaranteed by the caller.
-    unsafe { if PARTIAL && is_last { s.load_partial(p, lanes) } else { s.load(p) } }
 }
 
 /// The number of steps of the reduction by which B is prefetched in advance. The hardware prefetcher keeps up with a
@@ -421,36 +306,6 @@ pub(in crate::cpu) fn prefetch_far<T>(p: *const T) {
     }
     #[cfg(not(target_arch = "x86_64"))]
     let _ = p;
-}
-
-/// A tile's sums on their way from the registers to C.
-#[repr(align(64))]
-struct Sums([f32; MAX_MR * MAX_NR]);
-
-/// Finishes row `i`: adds C if accumulating, the bias and the residual, applies the activation and stores `n` elements.
-///
-/// # Safety
-/// As for [`tile`]; `sums` has `n` floats, rounded up to whole vectors.
-#[inline(always)]
-unsafe fn finish_row<S: Simd>(s: S, t: &Tile, i: usize, sums: &[f32]) {
-    // SAFETY: row `i < m` of C and of the residual has `n` floats, and so does the bias.
-    unsafe {
-        let offset = *t.out.add(i);
-        for column in (0..t.n).step_by(S::LANES) {
-            let (at, lanes) = (offset + column, S::LANES.min(t.n - column));
-            let mut v = s.load(sums.as_ptr().add(column));
-            if !t.bias.is_null() {
-                v = s.add(v, load_lanes(s, t.bias.add(column), lanes));
-            }
-            if t.accumulate {
-                v = s.add(v, load_lanes(s, t.c.add(at), lanes));
-            }
-            if !t.residual.is_null() {
-                v = s.add(v, load_lanes(s, t.residual.add(at), lanes));
-            }
-            store_lanes(s, t.c.add(at), activate(s, t.activation, v), lanes);
-        }
-    }
 }
 
 /// Reads `lanes` floats; the other lanes are zero.
