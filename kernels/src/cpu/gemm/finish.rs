@@ -14,7 +14,13 @@ pub(super) type Bounds = Option<[f32; 2]>;
 /// # Safety
 /// The pointers of `t` are valid as their fields specify, and `n` is (NV − 1) · LANES + `last`.
 #[inline(always)]
-pub(super) unsafe fn finish<S: Simd, const MR: usize, const NV: usize, const FULL: bool, const PARTIAL: bool>(
+pub(super) unsafe fn finish<
+    S: Simd,
+    const MR: usize,
+    const NV: usize,
+    const FULL: bool,
+    const PARTIAL: bool,
+>(
     s: S,
     t: &Tile,
     bounds: Bounds,
