@@ -86,14 +86,24 @@ pub(super) unsafe fn finish<
         }
     }
     if bounds.is_none() {
-        // A function that is called while the sums are in registers would push them out.
-        for i in 0..t.m {
-            for column in (0..t.n).step_by(S::LANES) {
-                // SAFETY: row `i < m` of C has `n` floats.
-                unsafe {
-                    let (c, lanes) = (t.c.add(*t.out.add(i) + column), S::LANES.min(t.n - column));
-                    store_lanes(s, c, activate(s, t.activation, load_lanes(s, c, lanes)), lanes);
-                }
+        // SAFETY: guaranteed by the caller.
+        unsafe { activate_stored(s, t) }
+    }
+}
+
+/// Applies an activation that is not a clamp to the rows of C. A function that is called while the sums are in registers
+/// would push them out.
+///
+/// # Safety
+/// `out` has an offset for each row `i < m`, and these rows have `n` floats.
+#[inline(always)]
+unsafe fn activate_stored<S: Simd>(s: S, t: &Tile) {
+    for i in 0..t.m {
+        for column in (0..t.n).step_by(S::LANES) {
+            // SAFETY: guaranteed by the caller.
+            unsafe {
+                let (c, lanes) = (t.c.add(*t.out.add(i) + column), S::LANES.min(t.n - column));
+                store_lanes(s, c, activate(s, t.activation, load_lanes(s, c, lanes)), lanes);
             }
         }
     }
