@@ -4,8 +4,8 @@ use super::width::Width;
 use crate::criteria::{Coupling, Criterion, Joined, Scoring, Site, Subject};
 use crate::granularity::{Granularity, Groups};
 use lopper_engine::channels::{ChannelFlow, Group, ends_at, is_depthwise};
-use lopper_engine::{Error, Graph, Layer, Node, Result};
-use std::collections::HashSet;
+use lopper_engine::{Error, Graph, Layer, Result};
+use std::collections::{BTreeSet, HashMap};
 
 /// The scores of all units, by group; none for a group that is not pruned.
 #[derive(Clone, Debug, PartialEq)]
@@ -63,12 +63,11 @@ impl UnitScores {
             &[_, h, w, _] => format!("{h}x{w}"),
             _ => "features".to_string(),
         };
-        let width = |(group, scores): (&Group, Option<&[f32]>)| {
+        let width = |((group, scores), kind): ((&Group, Option<&[f32]>), String)| {
             let units = scores?.len();
-            let kind = kind(graph, flow, group);
             Some(Width { layers: group.layer_names(graph), units, kind, stage: stage(group) })
         };
-        Ok(scored.filter_map(width).collect())
+        Ok(scored.zip(kinds(graph, flow)).filter_map(width).collect())
     }
 
     /// The unit scores of each group of `flow`. Returns an error if the scores belong to a different network.
@@ -87,24 +86,32 @@ impl UnitScores {
     }
 }
 
-/// The structure around `group`: the kinds and kernels of the layers that make its channels, and of those that read them.
-/// Widths do not count, so that the blocks of all stages of a ResNet are alike.
-fn kind(graph: &Graph, flow: &ChannelFlow, group: &Group) -> String {
+/// The structure around each group of `flow`: the kinds and kernels of the layers that make its channels, and of those that
+/// read them. Widths do not count, so that the blocks of all stages of a ResNet are alike.
+fn kinds(graph: &Graph, flow: &ChannelFlow) -> Vec<String> {
     let describe = |layer: &Layer| match layer {
         Layer::Conv2d(conv) => format!("{}{:?}", layer.kind(), conv.kernel()),
         layer => layer.kind().to_string(),
     };
-    let units: HashSet<usize> = group.units.iter().map(|unit| unit.id).collect();
-    let reads = |node: &&Node| {
-        ends_at(&node.layer) && flow.units(node.inputs[0]).iter().any(|unit| units.contains(unit))
+    let groups = flow.groups();
+    let units = |(index, group): (usize, &Group)| {
+        group.units.iter().map(move |unit| (unit.id, index)).collect::<Vec<_>>()
     };
-    let mut makers: Vec<String> =
-        group.layers.iter().map(|&layer| describe(&graph.nodes()[layer].layer)).collect();
-    let mut readers: Vec<String> =
-        graph.nodes().iter().filter(reads).map(|node| describe(&node.layer)).collect();
-    makers.sort();
-    readers.sort();
-    format!("{} to {}", makers.join(", "), readers.join(", "))
+    let group_of: HashMap<usize, usize> = groups.iter().enumerate().flat_map(units).collect();
+    let mut readers = vec![Vec::new(); groups.len()];
+    for node in graph.nodes().iter().filter(|node| ends_at(&node.layer)) {
+        let read: BTreeSet<usize> =
+            flow.units(node.inputs[0]).iter().filter_map(|unit| group_of.get(unit).copied()).collect();
+        read.into_iter().for_each(|group| readers[group].push(describe(&node.layer)));
+    }
+    let kind = |(group, mut readers): (&Group, Vec<String>)| {
+        let layers = group.layers.iter().map(|&layer| &graph.nodes()[layer].layer);
+        let mut makers: Vec<String> = layers.map(describe).collect();
+        makers.sort();
+        readers.sort();
+        format!("{} to {}", makers.join(", "), readers.join(", "))
+    };
+    groups.iter().zip(readers).map(kind).collect()
 }
 
 /// The groups to score.
