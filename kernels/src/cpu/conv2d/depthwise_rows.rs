@@ -19,8 +19,8 @@
 
 use super::{Epilogue, depthwise};
 use crate::cpu::Cpu;
-use crate::cpu::gemm::tile::{load_lanes, store_lanes};
 use crate::cpu::simd::activate::{activate, clamp};
+use crate::cpu::simd::partial::{load_lanes, store_lanes};
 use crate::cpu::simd::{Kernel, Simd};
 use crate::shapes::Conv2d;
 use rayon::prelude::*;

@@ -18,10 +18,11 @@
 //! one of A in 32 registers, and loads 11 vectors for 24 FMAs; AVX2 6×2 has 12, 2 and 1 of 16. Adding up the lanes
 //! costs as much as a few vectors of the reduction, so short reductions keep the vector tile ([`super::panels`]).
 
+use super::operands::Tile;
 use super::sizes::MAX_MR;
-use super::tile::{Tile, load_lanes};
 use crate::cpu::simd::Simd;
 use crate::cpu::simd::activate::activate;
+use crate::cpu::simd::partial::load_lanes;
 
 /// Computes tiles of at most `MR` rows and exactly `NC` columns, whose B is stored column by column.
 ///

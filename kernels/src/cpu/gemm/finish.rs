@@ -1,8 +1,9 @@
 //! The end of a register tile: bias, sum with C or with a residual, activation, and the store.
 
-use super::tile::{Tile, load_lanes, store_lanes};
+use super::operands::Tile;
 use crate::cpu::simd::Simd;
 use crate::cpu::simd::activate::{activate, clamp};
+use crate::cpu::simd::partial::{load_lanes, store_lanes};
 
 /// The bounds of an activation that is a clamp.
 pub(super) type Bounds = Option<[f32; 2]>;

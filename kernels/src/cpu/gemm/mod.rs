@@ -4,6 +4,7 @@ pub(in crate::cpu) mod dot_tile;
 pub(in crate::cpu) mod element;
 mod finish;
 pub(in crate::cpu) mod matmul;
+mod operands;
 pub(in crate::cpu) mod panels;
 mod sizes;
 pub(in crate::cpu) mod strided;

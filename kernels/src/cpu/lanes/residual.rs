@@ -11,7 +11,7 @@
 use super::finish::Targets;
 use super::rows::Section;
 use super::shape::Shape;
-use crate::cpu::gemm::tile::load_lanes;
+use crate::cpu::simd::partial::load_lanes;
 use crate::cpu::simd::{Kernel, MAX_LANES, Simd};
 use crate::shapes::Conv2d;
 use std::ops::Range;

@@ -6,6 +6,7 @@ pub(in crate::cpu) mod avx2;
 #[cfg(target_arch = "x86_64")]
 pub(in crate::cpu) mod avx512;
 mod moves;
+pub(in crate::cpu) mod partial;
 pub(in crate::cpu) mod portable;
 mod simd;
 

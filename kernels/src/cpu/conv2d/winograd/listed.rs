@@ -15,7 +15,8 @@
 use super::pass::Pass;
 use super::tiling::{FEW, padded};
 use crate::cpu::gemm::panels::Panel;
-use crate::cpu::gemm::tile::{prefetch, prefetch_far, store_lanes};
+use crate::cpu::gemm::tile::{prefetch, prefetch_far};
+use crate::cpu::simd::partial::store_lanes;
 use crate::cpu::simd::{Kernel, Simd};
 
 /// The number of steps by which U is prefetched in advance.

@@ -4,7 +4,7 @@
 use super::tiling::{PATCH, POINTS, SIDE, SKEW};
 use super::transform::{Map, both_sides};
 use crate::cpu::gemm::panels::{Panel, packed_len};
-use crate::cpu::gemm::tile::load_lanes;
+use crate::cpu::simd::partial::load_lanes;
 use crate::cpu::simd::{Kernel, Simd};
 use std::ops::Range;
 

@@ -4,8 +4,8 @@ use super::super::transform::Map;
 use super::shape::{Bands, SIDE};
 use crate::cpu::conv2d::Epilogue;
 use crate::cpu::device::shared::Shared;
-use crate::cpu::gemm::tile::load_lanes;
 use crate::cpu::simd::activate::activate;
+use crate::cpu::simd::partial::load_lanes;
 use crate::cpu::simd::{Kernel, Simd};
 use std::ops::Range;
 
