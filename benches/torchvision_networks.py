@@ -87,7 +87,7 @@ class Trial:
         except subprocess.TimeoutExpired:
             raise Refused(f"`{arguments[0]}` takes more than {self.options.seconds:.0f} s") from None
         if done.returncode != 0:
-            raise Refused(reason(done.stderr))
+            raise Refused(reason(done.stderr.replace(f"{self.folder}/", "")))
         return done.stdout
 
     def logits(self, model):
