@@ -233,7 +233,8 @@ impl<'a> Finish<'a> {
         Self { bias, residual, bounds }
     }
 
-    /// Computes the outputs, up to an activation that is not a clamp, from the sums of the channels from `channel` on; output `p` is at `at(p)` in the row.
+    /// Computes the outputs, up to an activation that is not a clamp, from the sums of the channels from `channel` on; output
+    /// `p` is at `at(p)` in the row.
     ///
     /// # Safety
     /// The bias has `lanes` floats from `channel` on, and the residual from each `at(p)` on.

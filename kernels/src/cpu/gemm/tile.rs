@@ -150,8 +150,8 @@ unsafe fn rows<
     }
 }
 
-/// The number of steps that share a branch, if the elements of A are adjacent. With another distance,
-/// known only when the program runs, the compiler keeps a pointer to each step of each row, and runs out of registers.
+/// The number of steps that share a branch, if the elements of A are adjacent. With another distance, known only when the
+/// program runs, the compiler would keep a pointer to each step of each row, and run out of registers.
 const UNROLLED: usize = 4;
 
 /// Adds the products of element `k` of each row and the row `b` of B.
