@@ -9,6 +9,8 @@
 //!   chain     convert ─ conv ─────────── lanes ────── conv ─ convert
 //! ```
 //!
+//! Depthwise convolutions in between take a little longer in lanes, most of all on small maps and with stride 2.
+//!
 //! The search starts with row lanes wherever they apply, switches runs of convolutions as long as the sum of the
 //! estimates falls, and keeps the result if it is below that of choosing each convolution alone. The estimates depend on
 //! shapes and zeros only.
@@ -16,7 +18,7 @@
 use super::layouts::{Layouts, Possible};
 use super::lower::Op;
 use super::work::{Convolution, Work};
-use lopper_kernels::cpu::{Cpu, ImageLayout, LaneEstimates, Packing};
+use lopper_kernels::cpu::{Cpu, ImageLayout, LaneEstimates, Packing, conv2d_lanes_extra};
 
 /// The maximum number of layouts of an operation that a search computes. A longer network chooses each convolution alone.
 const MOST: usize = 20_000_000;
@@ -32,7 +34,8 @@ pub(super) fn choose(cpu: &Cpu, packing: Packing, ops: &[Op], works: &[Work]) ->
 }
 
 /// The ways of computing an operation.
-struct Options {
+struct Options<'a> {
+    cpu: &'a Cpu,
     alone: Possible,
     /// Whether the choice of the operation alone is row lanes of the images.
     lanes: bool,
@@ -41,8 +44,8 @@ struct Options {
     chained: Option<(Packing, Possible)>,
 }
 
-impl Options {
-    fn new(cpu: &Cpu, packing: Packing, work: &Work) -> Self {
+impl<'a> Options<'a> {
+    fn new(cpu: &'a Cpu, packing: Packing, work: &Work) -> Self {
         let alone = Possible::of(cpu, packing, work);
         let lanes = matches!(alone, Possible::Between([_, ImageLayout::RowLanes(_)]));
         let estimates = match work {
@@ -57,11 +60,14 @@ impl Options {
             _ => None,
         };
         let chained = chained.map(|packing| (packing, Possible::of(cpu, packing, work)));
-        Self { alone, lanes, estimates, chained }
+        Self { cpu, alone, lanes, estimates, chained }
     }
 
     /// The estimated time of the operation if its input, its output and its residual are in these layouts.
     fn time(&self, layouts: &Layouts, op: &Op, chained: bool) -> f64 {
+        if let (Possible::Depthwise(g), ImageLayout::RowLanes(images)) = (&self.alone, layouts.around(op).x) {
+            return conv2d_lanes_extra(self.cpu, g, &images);
+        }
         let Some(estimates) = &self.estimates else { return 0.0 };
         if !chained && !self.lanes {
             return estimates.fastest;
@@ -84,7 +90,7 @@ struct State {
 struct Search<'a> {
     ops: &'a [Op<'a>],
     packing: Packing,
-    options: &'a [Options],
+    options: &'a [Options<'a>],
 }
 
 impl Search<'_> {

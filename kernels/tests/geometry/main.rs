@@ -18,6 +18,7 @@ mod convolution;
 mod crash;
 mod draw;
 mod elementwise;
+mod inlining;
 mod known;
 mod lane_images;
 mod losses;

@@ -48,7 +48,7 @@ pub use masked::{conv2d_masked_forward, conv2d_masked_input_grad, conv2d_masked_
 pub use masked_time::MaskedTime;
 pub use packed::{
     PackedConv2d, conv2d_forward, conv2d_forward_between, conv2d_forward_packed, conv2d_lane_images,
-    conv2d_lanes_after,
+    conv2d_lanes_after, conv2d_lanes_extra,
 };
 pub use weight_grad::conv2d_weight_grad;
 

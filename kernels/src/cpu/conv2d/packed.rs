@@ -11,7 +11,7 @@
 
 use super::algorithm::{Algorithm, Packing, Weights};
 use super::choice::Choice;
-use super::estimate::direct;
+use super::estimate::{direct, lanes as lanes_per_vector};
 use super::gather::{self, Gather};
 use super::implicit_gemm::ImplicitGemm;
 use super::layout::Layout;
@@ -302,6 +302,12 @@ pub fn conv2d_lane_images(
 /// that for any lanes.
 pub fn conv2d_lanes_after(g: &Conv2d, x: &LaneImages) -> Option<LaneImages> {
     lanes::depthwise::lanes_after(g, x)
+}
+
+/// Returns the estimated time by which such a convolution takes longer than that of channels-last images, in
+/// multiply-accumulates as those of [`LaneEstimates`](super::LaneEstimates).
+pub fn conv2d_lanes_extra(cpu: &Cpu, g: &Conv2d, x: &LaneImages) -> f64 {
+    lanes::depthwise::extra_time(g, x) * lanes_per_vector(cpu)
 }
 
 /// Convolution like [`conv2d_forward_packed`] of images, and with a residual, in `layouts`. Input and output are

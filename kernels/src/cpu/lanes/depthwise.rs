@@ -13,13 +13,12 @@
 //!
 //! Each row is loaded once for three rows of outputs. A sum adds its taps in the order of the channels-last kernel, so
 //! that both give the same bits. With stride 2, every second row is the middle of one row of outputs, and the others end one and
-//! begin the next; of a row of sums, every second lane is stored: sums that nothing stores take less time than moving
-//! pixels would.
+//! begin the next; the even and the odd pixels of two vectors are a vector of middles and one of neighbors.
 
 use super::images::LaneImages;
 use crate::cpu::Cpu;
 use crate::cpu::conv2d::Epilogue;
-use crate::cpu::simd::activate::activate;
+use crate::cpu::simd::activate::{activate, clamp};
 use crate::cpu::simd::{Kernel, Simd};
 use crate::shapes::Conv2d;
 use rayon::prelude::*;
@@ -37,10 +36,25 @@ pub(in crate::cpu) fn lanes_after(g: &Conv2d, x: &LaneImages) -> Option<LaneImag
     let (height, width) = (g.oh(), g.ow());
     match g.stride {
         [1, 1] => Some(*x),
-        // Half a vector of outputs for each vector of a row; narrow images would move to other groups.
+        // Narrow images would move to other groups.
         [2, 2] if x.linked => Some(LaneImages { height, width, vectors: width.div_ceil(x.lanes), ..*x }),
         _ => None,
     }
+}
+
+/// The estimated time by which a convolution of `g` takes longer in the lanes of `x`, which [`lanes_after`] accepts, than of
+/// channels-last images, in fused multiply-adds of one vector. Fitted on one thread with AVX2.
+pub(in crate::cpu) fn extra_time(g: &Conv2d, x: &LaneImages) -> f64 {
+    /// The time of a vector of channels-last outputs.
+    const CHANNELS_LAST: f64 = 28.0;
+    /// The time of a vector of outputs in lanes, by stride.
+    const IN_LANES: [f64; 2] = [25.0, 60.0];
+    /// The time in which a vector of a plane is begun and ended.
+    const ENDS: f64 = 70.0;
+    let Some(y) = lanes_after(g, x) else { return 0.0 };
+    let columns = (y.groups() * g.c * y.vectors) as f64;
+    let vector = IN_LANES[usize::from(g.stride[0] > 1)];
+    columns * (vector * y.height as f64 + ENDS) - CHANNELS_LAST * g.y_len() as f64 / y.lanes as f64
 }
 
 /// Computes `y = activation(x ∗ w + bias + residual)` for images in the first of `images` to images, and a residual, in
@@ -60,114 +74,191 @@ pub(in crate::cpu) fn run(
     assert_eq!([x.len(), y.len()], lens, "input and output have the length of their layout");
     epilogue.check(g.c, lens[1]);
     let planes = (TASK / from).max(1);
+    let neighbors: Vec<[u32; 2]> =
+        (0..images[1].vectors).map(|vector| neighbors(images[0], g.stride[1], vector)).collect();
     cpu.run(|| {
         cpu.divide(y.par_chunks_mut(planes * to).enumerate()).for_each(|(task, y)| {
-            for (i, y) in y.chunks_exact_mut(to).enumerate() {
-                let index = task * planes + i;
-                let channel = index % g.c;
-                let weights = std::array::from_fn(|tap| w[tap * g.c + channel]);
-                let bias = epilogue.bias.map(|bias| bias[channel]);
-                let residual = epilogue.residual.map(|residual| &residual[index * to..(index + 1) * to]);
-                let end = End { bias, residual, epilogue };
-                let x = &x[index * from..(index + 1) * from];
-                cpu.dispatch(Plane { images, stride: g.stride[0], x, weights: &weights, end, y });
-            }
+            let first = task * planes;
+            cpu.dispatch(Planes { images, g, x, w, neighbors: &neighbors, epilogue, first, y });
         });
     });
 }
 
-/// The epilogue of a plane.
-struct End<'a> {
-    bias: Option<f32>,
-    residual: Option<&'a [f32]>,
-    epilogue: &'a Epilogue<'a>,
+/// The outputs of vector `vector` whose middle pixels have a neighbor before and after them in `images`, as bits.
+fn neighbors(images: &LaneImages, stride: usize, vector: usize) -> [u32; 2] {
+    let LaneImages { width, lanes, linked, .. } = *images;
+    let column = |lane: usize| if linked { stride * (vector * lanes + lane) } else { lane % width };
+    let bits = |has: &dyn Fn(usize) -> bool| {
+        (0..lanes).fold(0, |bits, lane| bits | u32::from(has(column(lane))) << lane)
+    };
+    [bits(&|x| x > 0), bits(&|x| x + 1 < width)]
 }
 
-/// A channel of a group of images.
-struct Plane<'a> {
+/// Channels of groups of images, one after the other.
+struct Planes<'a> {
     /// The lanes of the input and of the output.
     images: [&'a LaneImages; 2],
-    stride: usize,
+    g: &'a Conv2d,
+    /// All planes.
     x: &'a [f32],
-    weights: &'a [f32; 9],
-    end: End<'a>,
+    w: &'a [f32],
+    /// Of each vector of an output row.
+    neighbors: &'a [[u32; 2]],
+    epilogue: &'a Epilogue<'a>,
+    /// The plane of the first output.
+    first: usize,
     y: &'a mut [f32],
 }
 
-impl Plane<'_> {
-    /// The lanes of vector `vector` that have a neighbor before and after them, as bits.
-    fn neighbors(&self, vector: usize) -> [u32; 2] {
-        let LaneImages { width, lanes, linked, .. } = *self.images[0];
-        let column = |lane: usize| if linked { vector * lanes + lane } else { lane % width };
-        let bits = |has: &dyn Fn(usize) -> bool| {
-            (0..lanes).fold(0, |bits, lane| bits | u32::from(has(column(lane))) << lane)
-        };
-        [bits(&|x| x > 0), bits(&|x| x + 1 < width)]
-    }
-}
-
-impl Kernel for Plane<'_> {
+impl Kernel for Planes<'_> {
     type Output = ();
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let LaneImages { height, vectors, linked, lanes, .. } = *self.images[0];
-        let (row, written) = (vectors * S::LANES, self.images[1].row());
-        assert!(lanes == S::LANES && self.x.len() == height * row);
-        // The lanes of a vector that are stored, and their number.
-        let (stored, count) = ((u32::MAX / 3) >> (u32::BITS as usize - S::LANES), S::LANES / self.stride);
-        let mut weights = [[s.zero(); 3]; 3];
-        for (weight, &value) in weights.as_flattened_mut().iter_mut().zip(self.weights) {
-            *weight = s.splat(value);
-        }
-        let bias = self.end.bias.map(|bias| s.splat(bias));
-        // A row may have more vectors than its pixels need, but no more than the output has places for.
-        for vector in 0..vectors.min(written / count) {
-            let [has_before, has_after] = self.neighbors(vector).map(|bits| s.set(bits));
-            // The sums of the output rows before and at the input row, which lack their last rows of taps.
-            let [mut above, mut here] = [s.zero(); 2];
-            for r in 0..height + 2 {
-                // Rows 0 and `height + 1` are padding.
-                let mut pixels = [s.zero(); 3];
-                if (1..=height).contains(&r) {
-                    let x = &self.x[(r - 1) * row..][..row];
-                    let v = s.get(&x[vector * S::LANES..]);
-                    let (mut before, mut after) = (s.zero(), s.zero());
-                    if linked && vector > 0 {
-                        before = s.get(&x[(vector - 1) * S::LANES..]);
-                    }
-                    if linked && vector + 1 < vectors {
-                        after = s.get(&x[(vector + 1) * S::LANES..]);
-                    }
-                    pixels = [s.shift_up(before, v, has_before), v, s.shift_down(v, after, has_after)];
+        let [from, to] = self.images.map(LaneImages::plane);
+        let Epilogue { bias, residual, activation } = *self.epilogue;
+        for (i, y) in self.y.chunks_exact_mut(to).enumerate() {
+            let index = self.first + i;
+            let channel = index % self.g.c;
+            let mut weights = [[s.zero(); 3]; 3];
+            for (tap, weight) in weights.as_flattened_mut().iter_mut().enumerate() {
+                *weight = s.splat(self.w[tap * self.g.c + channel]);
+            }
+            let plane = Plane {
+                images: self.images,
+                x: &self.x[index * from..][..from],
+                weights,
+                // No bias is −0, which changes no number.
+                bias: s.splat(bias.map_or(-0.0, |bias| bias[channel])),
+                residual: residual.map(|residual| &residual[index * to..][..to]),
+                bounds: activation.bounds().unwrap_or([f32::NEG_INFINITY, f32::INFINITY]),
+            };
+            for (vector, &neighbors) in self.neighbors.iter().enumerate() {
+                match self.g.stride[0] {
+                    1 => plane.vector::<1>(s, vector, neighbors, y),
+                    _ => plane.vector::<2>(s, vector, neighbors, y),
                 }
-                if self.stride > 1 && r % 2 == 1 {
-                    // With stride 2, every second row is the middle one of one output row.
-                    above = add(s, here, &pixels, &weights[1]);
-                    continue;
-                }
-                let mut sum = add(s, above, &pixels, &weights[2]);
-                if self.stride == 1 {
-                    above = add(s, here, &pixels, &weights[1]);
-                }
-                here = add(s, s.zero(), &pixels, &weights[0]);
-                if r < 2 {
-                    continue;
-                }
-                if self.stride > 1 {
-                    sum = s.compress(sum, stored);
-                }
-                let at = (r - 2) / self.stride * written + vector * count;
-                if let Some(bias) = bias {
-                    sum = s.add(sum, bias);
-                }
-                if let Some(residual) = self.end.residual {
-                    sum = s.add(sum, s.get(&residual[at..at + count]));
-                }
-                let y = &mut self.y[at..at + count];
-                s.put(y, activate(s, self.end.epilogue.activation, sum));
             }
         }
+        // A function that is called from the loops above would take the registers from them.
+        if activation.bounds().is_none() {
+            for y in self.y.chunks_exact_mut(S::LANES) {
+                let v = activate(s, activation, s.get(y));
+                s.put(y, v);
+            }
+        }
+    }
+}
+
+/// A channel of a group of images.
+struct Plane<'a, S: Simd> {
+    /// The lanes of the input and of the output.
+    images: [&'a LaneImages; 2],
+    x: &'a [f32],
+    /// By row and column of the kernel.
+    weights: [[S::F; 3]; 3],
+    bias: S::F,
+    residual: Option<&'a [f32]>,
+    /// The bounds of an activation that is a clamp.
+    bounds: [f32; 2],
+}
+
+impl<S: Simd> Plane<'_, S> {
+    /// Computes vector `vector` of all output rows, up to an activation that is not a clamp.
+    #[inline(always)]
+    fn vector<const STRIDE: usize>(&self, s: S, vector: usize, neighbors: [u32; 2], y: &mut [f32]) {
+        let [from, to] = self.images;
+        let (height, row, written) = (from.height, from.row(), to.row());
+        assert!(from.lanes == S::LANES && (vector + 1) * S::LANES <= written);
+        assert!(self.x.len() == height * row && y.len() == height.div_ceil(STRIDE) * written);
+        assert!(self.residual.is_none_or(|residual| residual.len() == y.len()));
+        let columns = Columns::<STRIDE>::new(from, vector, neighbors);
+        // SAFETY: there are `height` rows of the input, and a vector of each row of the output, and of the residual, from `at`
+        // on; each is computed once.
+        unsafe {
+            let (x, y) = (self.x.as_ptr(), y.as_mut_ptr());
+            let mut at = vector * S::LANES;
+            let [first, middle, last] = &self.weights;
+            let padding = [s.zero(); 3];
+            // The sum of an output row that lacks its last two rows of taps.
+            let mut here = add(s, s.zero(), &padding, first);
+            if STRIDE > 1 {
+                for r in (0..height).step_by(2) {
+                    let above = add(s, here, &columns.pixels(s, x.add(r * row)), middle);
+                    let below =
+                        if r + 1 < height { columns.pixels(s, x.add((r + 1) * row)) } else { padding };
+                    here = add(s, s.zero(), &below, first);
+                    self.write(s, add(s, above, &below, last), y, at);
+                    at += written;
+                }
+                return;
+            }
+            // The sum of the row before it, which lacks its last row of taps.
+            let mut above = s.zero();
+            for r in 0..height {
+                let pixels = columns.pixels(s, x.add(r * row));
+                if r > 0 {
+                    self.write(s, add(s, above, &pixels, last), y, at);
+                    at += written;
+                }
+                above = add(s, here, &pixels, middle);
+                here = add(s, s.zero(), &pixels, first);
+            }
+            self.write(s, add(s, above, &padding, last), y, at);
+        }
+    }
+
+    /// Adds bias and residual, clamps and stores a vector.
+    ///
+    /// # Safety
+    /// The output has `LANES` floats from `at` on, and the residual, too.
+    #[inline(always)]
+    unsafe fn write(&self, s: S, sum: S::F, y: *mut f32, at: usize) {
+        let mut sum = s.add(sum, self.bias);
+        // SAFETY: guaranteed by the caller.
+        unsafe {
+            if let Some(residual) = self.residual {
+                sum = s.add(sum, s.load(residual.as_ptr().add(at)));
+            }
+            s.store(y.add(at), clamp(s, self.bounds, sum));
+        }
+    }
+}
+
+/// Where a vector of outputs finds its pixels in an input row.
+struct Columns<const STRIDE: usize> {
+    /// The places of the vectors before, at and after the middle pixels. If the row lacks one, it is another one whose
+    /// lanes no output takes.
+    places: [usize; 3],
+    /// The outputs that have a neighbor before and after their middle pixels, as bits.
+    neighbors: [u32; 2],
+}
+
+impl<const STRIDE: usize> Columns<STRIDE> {
+    fn new(images: &LaneImages, vector: usize, neighbors: [u32; 2]) -> Self {
+        let at = STRIDE * vector;
+        assert!(at < images.vectors, "the row has the middle pixels");
+        let [before, next] = [at.saturating_sub(1), (at + 1).min(images.vectors - 1)];
+        Self { places: [before * images.lanes, at * images.lanes, next * images.lanes], neighbors }
+    }
+
+    /// The pixels of an input row under each column of the kernel.
+    ///
+    /// # Safety
+    /// It is a row of the images that [`Columns::new`] was told.
+    #[inline(always)]
+    unsafe fn pixels<S: Simd>(&self, s: S, row: *const f32) -> [S::F; 3] {
+        // SAFETY: guaranteed by the caller, as a vector of the row is at each place.
+        let (before, v, next) = unsafe {
+            let [before, at, next] = self.places;
+            (s.load(row.add(before)), s.load(row.add(at)), s.load(row.add(next)))
+        };
+        let (has_before, has_after) = (s.set(self.neighbors[0]), s.set(self.neighbors[1]));
+        if STRIDE == 1 {
+            return [s.shift_up(before, v, has_before), v, s.shift_down(v, next, has_after)];
+        }
+        let [even, odd] = s.deinterleave(v, next);
+        [s.shift_up(before, odd, has_before), even, s.select(self.neighbors[1], odd, s.zero())]
     }
 }
 

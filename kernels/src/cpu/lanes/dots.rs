@@ -72,7 +72,7 @@ impl<const N: usize> Kernel for Filters<'_, '_, N> {
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         let Self(tile) = self;
-        let [up, down] = tile.enterable.map(|bits| s.set(bits));
+        let (up, down) = (s.set(tile.enterable[0]), s.set(tile.enterable[1]));
         let mut walk = Walk { entry: tile.lists.as_ptr().cast(), x: tile.x, sum: tile.sums.as_mut_ptr() };
         for filter in 0..tile.filters {
             // SAFETY: three lengths precede a team's lists, whose entries have sums and lead to `N` vectors of pixels;

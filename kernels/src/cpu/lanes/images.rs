@@ -42,7 +42,7 @@ impl LaneImages {
         [self.images, self.height, self.width] == [n, h, w]
     }
 
-    fn groups(&self) -> usize {
+    pub(super) fn groups(&self) -> usize {
         if self.linked {
             return self.images;
         }

@@ -5,7 +5,7 @@ use super::shape::Shape;
 use super::taps::Taps;
 use crate::cpu::conv2d::Epilogue;
 use crate::cpu::device::shared::Shared;
-use crate::cpu::simd::activate::activate;
+use crate::cpu::simd::activate::{activate, clamp};
 use crate::cpu::simd::{Kernel, Simd};
 use std::ops::Range;
 
@@ -106,10 +106,7 @@ impl Kernel for FinishRows<'_> {
     fn run<S: Simd>(self, s: S) {
         let activation = self.epilogue.activation;
         match activation.bounds() {
-            Some(bounds) => {
-                let [low, high] = bounds.map(|bound| s.splat(bound));
-                self.store(s, |v| s.min(high, s.max(low, v)));
-            }
+            Some(bounds) => self.store(s, |v| clamp(s, bounds, v)),
             None => self.store(s, |v| activate(s, activation, v)),
         }
     }

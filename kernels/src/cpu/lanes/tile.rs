@@ -112,7 +112,7 @@ unsafe fn team_sums<S: Simd, const T: usize, const N: usize, const V: usize>(
     walk: &mut Walk<T>,
     y: *mut f32,
 ) {
-    let [up, down] = tile.enterable.map(|bits| s.set(bits));
+    let (up, down) = (s.set(tile.enterable[0]), s.set(tile.enterable[1]));
     let zeros = [[s.zero(); N]; T];
     // SAFETY: guaranteed by the caller.
     unsafe {

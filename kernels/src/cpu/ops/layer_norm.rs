@@ -176,5 +176,5 @@ fn sums_of<S: Simd>(s: S, [a, b, c]: [&[f32]; 3]) -> [f32; 2] {
         totals[0] = s.add(totals[0], product);
         totals[1] = s.fma(product, s.get(c), totals[1]);
     }
-    totals.map(|total| s.sum(total))
+    [s.sum(totals[0]), s.sum(totals[1])]
 }

@@ -105,10 +105,12 @@ impl Simd for Avx2 {
 
     #[inline(always)]
     fn set(self, bits: u32) -> __m256 {
-        let lanes: [f32; 8] =
-            std::array::from_fn(|i| f32::from_bits(if bits >> i & 1 == 1 { u32::MAX } else { 0 }));
-        // SAFETY: `lanes` has eight floats; `self` proves that the machine has AVX.
-        unsafe { _mm256_loadu_ps(lanes.as_ptr()) }
+        // SAFETY: `self` proves that the machine has AVX2.
+        unsafe {
+            let lanes = _mm256_setr_epi32(1, 2, 4, 8, 16, 32, 64, 128);
+            let set = _mm256_cmpeq_epi32(_mm256_and_si256(_mm256_set1_epi32(bits as i32), lanes), lanes);
+            _mm256_castsi256_ps(set)
+        }
     }
 
     #[inline(always)]
@@ -129,6 +131,20 @@ impl Simd for Avx2 {
             let starts = _mm256_castps_si256(_mm256_permute2f128_ps::<0x21>(v, after));
             let shifted = _mm256_alignr_epi8::<4>(starts, _mm256_castps_si256(v));
             _mm256_and_ps(_mm256_castsi256_ps(shifted), keep)
+        }
+    }
+
+    #[inline(always)]
+    fn deinterleave(self, a: __m256, b: __m256) -> [__m256; 2] {
+        // SAFETY: `self` proves that the machine has AVX2.
+        unsafe {
+            // Pairs of lanes in the order of the halves: those of `a`, `b`, `a`, `b`.
+            let even = _mm256_castps_pd(_mm256_shuffle_ps::<0b10_00_10_00>(a, b));
+            let odd = _mm256_castps_pd(_mm256_shuffle_ps::<0b11_01_11_01>(a, b));
+            [
+                _mm256_castpd_ps(_mm256_permute4x64_pd::<0b11_01_10_00>(even)),
+                _mm256_castpd_ps(_mm256_permute4x64_pd::<0b11_01_10_00>(odd)),
+            ]
         }
     }
 
@@ -176,12 +192,8 @@ impl Simd for Avx2 {
 
     #[inline(always)]
     fn select(self, mask: u32, a: __m256, b: __m256) -> __m256 {
-        // SAFETY: `self` proves that the machine has AVX2.
-        unsafe {
-            let lanes = _mm256_setr_epi32(1, 2, 4, 8, 16, 32, 64, 128);
-            let set = _mm256_cmpeq_epi32(_mm256_and_si256(_mm256_set1_epi32(mask as i32), lanes), lanes);
-            _mm256_blendv_ps(b, a, _mm256_castsi256_ps(set))
-        }
+        // SAFETY: `self` proves that the machine has AVX.
+        unsafe { _mm256_blendv_ps(b, a, self.set(mask)) }
     }
 
     #[inline(always)]

@@ -132,6 +132,16 @@ impl Simd for Avx512 {
     }
 
     #[inline(always)]
+    fn deinterleave(self, a: __m512, b: __m512) -> [__m512; 2] {
+        // SAFETY: `self` proves that the machine has AVX-512.
+        unsafe {
+            let even = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+            let odd = _mm512_add_epi32(even, _mm512_set1_epi32(1));
+            [_mm512_permutex2var_ps(a, even, b), _mm512_permutex2var_ps(a, odd, b)]
+        }
+    }
+
+    #[inline(always)]
     fn transpose(self, rows: [__m512; MAX_LANES]) -> [__m512; MAX_LANES] {
         // SAFETY: `self` proves that the machine has AVX-512.
         unsafe {

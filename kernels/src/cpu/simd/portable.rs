@@ -121,6 +121,13 @@ impl Simd for Portable {
     }
 
     #[inline(always)]
+    fn deinterleave(self, a: f32x8, b: f32x8) -> [f32x8; 2] {
+        let (a, b) = (a.to_array(), b.to_array());
+        let lane = |i: usize| if i < 8 { a[i] } else { b[i - 8] };
+        [0, 1].map(|odd| f32x8::new(std::array::from_fn(|i| lane(2 * i + odd))))
+    }
+
+    #[inline(always)]
     fn transpose(self, rows: [f32x8; MAX_LANES]) -> [f32x8; MAX_LANES] {
         let rows = rows.map(|row| row.to_array());
         std::array::from_fn(|j| f32x8::new(std::array::from_fn(|i| rows[i][j % 8])))

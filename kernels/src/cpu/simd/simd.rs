@@ -7,7 +7,8 @@
 //! function. Everything is inlined into that function, so that the compiler can use the wide registers.
 //!
 //! Rules for a `Kernel`: mark `run` and every generic helper `#[inline(always)]`, and dispatch *inside* the closure
-//! that a thread runs, not around it, because a closure handed to another thread does not inherit the features.
+//! that a thread runs, not around it, because a closure handed to another thread does not inherit the features. Nor does
+//! `array::map`, which calls each vector operation of its closure as a function (`tests/geometry/inlining.rs`).
 
 use half::bf16;
 
@@ -87,6 +88,8 @@ pub trait Simd: Copy + Send + Sync + 'static {
     fn shift_up(self, before: Self::F, v: Self::F, keep: Self::Set) -> Self::F;
     /// Moves each lane down by one. The last lane becomes lane 0 of `after`, and lanes outside `keep` become zero.
     fn shift_down(self, v: Self::F, after: Self::F, keep: Self::Set) -> Self::F;
+    /// The even lanes of `a` and then of `b`, and the odd ones.
+    fn deinterleave(self, a: Self::F, b: Self::F) -> [Self::F; 2];
     /// Transposes the matrix whose rows are the first `LANES` vectors. The other vectors are unspecified.
     fn transpose(self, rows: [Self::F; MAX_LANES]) -> [Self::F; MAX_LANES];
 
@@ -218,13 +221,13 @@ mod tests {
         }
     }
 
-    /// Shifts lanes across two vectors in both directions, and transposes a matrix of the numbers 0, 1, 2, …
+    /// Shifts lanes across two vectors in both directions, deinterleaves these, and transposes a matrix of the numbers 0, 1, 2, …
     struct MoveLanes {
         keep: u32,
     }
 
     impl Kernel for MoveLanes {
-        type Output = (usize, [Vec<f32>; 2], Vec<Vec<f32>>);
+        type Output = (usize, [Vec<f32>; 2], [Vec<f32>; 2], Vec<Vec<f32>>);
 
         #[inline(always)]
         fn run<S: Simd>(self, s: S) -> Self::Output {
@@ -233,9 +236,10 @@ mod tests {
             let lanes = |v: S::F| s.to_array(v)[..S::LANES].to_vec();
             let keep = s.set(self.keep);
             let shifted = [s.shift_up(row(0), row(1), keep), s.shift_down(row(0), row(1), keep)].map(lanes);
+            let split = s.deinterleave(row(0), row(1)).map(lanes);
             let transposed =
                 s.transpose(std::array::from_fn(|i| if i < S::LANES { row(i) } else { s.zero() }));
-            (S::LANES, shifted, transposed.into_iter().take(S::LANES).map(lanes).collect())
+            (S::LANES, shifted, split, transposed.into_iter().take(S::LANES).map(lanes).collect())
         }
     }
 
@@ -262,12 +266,18 @@ mod tests {
     fn lanes_move_in_order() {
         for cpu in Isa::ALL.iter().filter_map(|&isa| Cpu::with_isa(isa)) {
             for keep in [0xffff, 0x0000, 0xfefe, 0x7f7f, 0x1235] {
-                let (lanes, [up, down], transposed) = cpu.dispatch(MoveLanes { keep });
+                let (lanes, [up, down], [even, odd], transposed) = cpu.dispatch(MoveLanes { keep });
                 for i in 0..lanes {
                     let kept = |value: usize| if keep >> i & 1 == 1 { value as f32 } else { 0.0 };
                     assert_eq!(
                         (up[i], down[i]),
                         (kept(lanes + i - 1), kept(i + 1)),
+                        "{} lane {i}",
+                        cpu.isa()
+                    );
+                    assert_eq!(
+                        [even[i], odd[i]],
+                        [2 * i, 2 * i + 1].map(|i| i as f32),
                         "{} lane {i}",
                         cpu.isa()
                     );
