@@ -19,7 +19,7 @@
 
 use super::{Epilogue, depthwise};
 use crate::cpu::Cpu;
-use crate::cpu::simd::activate::{activate, clamp};
+use crate::cpu::simd::activate::Ending;
 use crate::cpu::simd::partial::{load_lanes, store_lanes};
 use crate::cpu::simd::{Kernel, Simd};
 use crate::shapes::Conv2d;
@@ -131,14 +131,7 @@ impl<'a> Row<'a> {
             // The last vector computes some channels of the one before again instead of a part of a vector.
             self.vector::<S, true, K, STRIDE>(s, &group, &finish, c - S::LANES);
         }
-        // A function that is called from the loop above would take the registers from it.
-        let activation = self.of.epilogue.activation;
-        if activation.bounds().is_none() {
-            for y in self.y.chunks_mut(S::LANES) {
-                let v = activate(s, activation, s.get(y));
-                s.put(y, v);
-            }
-        }
+        finish.ending.in_place(s, self.y);
     }
 
     /// The rows of the image that the row reads, or none in the padding.
@@ -216,21 +209,19 @@ impl<'a> Row<'a> {
     }
 }
 
-/// What a row does with its sums. The inner loop has few products, so it finds this out once.
+/// What a row does with its sums.
 struct Finish<'a> {
     bias: Option<&'a [f32]>,
     /// The row's part, `[OW, C]`.
     residual: Option<&'a [f32]>,
-    /// The bounds of an activation that is a clamp, unless they are infinite.
-    bounds: Option<[f32; 2]>,
+    ending: Ending,
 }
 
 impl<'a> Finish<'a> {
     fn new(epilogue: &Epilogue<'a>, index: usize, len: usize) -> Self {
         let &Epilogue { bias, residual, activation } = epilogue;
         let residual = residual.map(|residual| &residual[index * len..][..len]);
-        let bounds = activation.bounds().filter(|bounds| bounds.iter().any(|bound| bound.is_finite()));
-        Self { bias, residual, bounds }
+        Self { bias, residual, ending: Ending::new(activation) }
     }
 
     /// Computes the outputs, up to an activation that is not a clamp, from the sums of the channels from `channel` on; output
@@ -260,10 +251,8 @@ impl<'a> Finish<'a> {
                 sums[p] = s.add(sums[p], unsafe { load_lanes(s, residual.as_ptr().add(at(p)), lanes) });
             }
         }
-        if let Some(bounds) = self.bounds {
-            for p in 0..PIXELS {
-                sums[p] = clamp(s, bounds, sums[p]);
-            }
+        for p in 0..PIXELS {
+            sums[p] = self.ending.in_registers(s, sums[p]);
         }
         sums
     }

@@ -18,7 +18,7 @@
 use super::images::LaneImages;
 use crate::cpu::Cpu;
 use crate::cpu::conv2d::Epilogue;
-use crate::cpu::simd::activate::{activate, clamp};
+use crate::cpu::simd::activate::Ending;
 use crate::cpu::simd::{Kernel, Simd};
 use crate::shapes::Conv2d;
 use rayon::prelude::*;
@@ -117,6 +117,7 @@ impl Kernel for Planes<'_> {
     fn run<S: Simd>(self, s: S) {
         let [from, to] = self.images.map(LaneImages::plane);
         let Epilogue { bias, residual, activation } = *self.epilogue;
+        let ending = Ending::new(activation);
         for (i, y) in self.y.chunks_exact_mut(to).enumerate() {
             let index = self.first + i;
             let channel = index % self.g.c;
@@ -131,7 +132,7 @@ impl Kernel for Planes<'_> {
                 // No bias is −0, which changes no number.
                 bias: s.splat(bias.map_or(-0.0, |bias| bias[channel])),
                 residual: residual.map(|residual| &residual[index * to..][..to]),
-                bounds: activation.bounds().unwrap_or([f32::NEG_INFINITY, f32::INFINITY]),
+                ending,
             };
             for (vector, &neighbors) in self.neighbors.iter().enumerate() {
                 match self.g.stride[0] {
@@ -140,13 +141,7 @@ impl Kernel for Planes<'_> {
                 }
             }
         }
-        // A function that is called from the loops above would take the registers from them.
-        if activation.bounds().is_none() {
-            for y in self.y.chunks_exact_mut(S::LANES) {
-                let v = activate(s, activation, s.get(y));
-                s.put(y, v);
-            }
-        }
+        ending.in_place(s, self.y);
     }
 }
 
@@ -159,8 +154,7 @@ struct Plane<'a, S: Simd> {
     weights: [[S::F; 3]; 3],
     bias: S::F,
     residual: Option<&'a [f32]>,
-    /// The bounds of an activation that is a clamp.
-    bounds: [f32; 2],
+    ending: Ending,
 }
 
 impl<S: Simd> Plane<'_, S> {
@@ -220,7 +214,7 @@ impl<S: Simd> Plane<'_, S> {
             if let Some(residual) = self.residual {
                 sum = s.add(sum, s.load(residual.as_ptr().add(at)));
             }
-            s.store(y.add(at), clamp(s, self.bounds, sum));
+            s.store(y.add(at), self.ending.in_registers(s, sum));
         }
     }
 }

@@ -5,7 +5,7 @@ use super::shape::Shape;
 use super::taps::Taps;
 use crate::cpu::conv2d::Epilogue;
 use crate::cpu::device::shared::Shared;
-use crate::cpu::simd::activate::{activate, clamp};
+use crate::cpu::simd::activate::Ending;
 use crate::cpu::simd::{Kernel, Simd};
 use std::ops::Range;
 
@@ -104,18 +104,7 @@ impl Kernel for FinishRows<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let activation = self.epilogue.activation;
-        match activation.bounds() {
-            Some(bounds) => self.store(s, |v| clamp(s, bounds, v)),
-            None => self.store(s, |v| activate(s, activation, v)),
-        }
-    }
-}
-
-impl FinishRows<'_> {
-    /// Stores the sums, with the activation `end`.
-    #[inline(always)]
-    fn store<S: Simd>(self, s: S, end: impl Fn(S::F) -> S::F) {
+        let ending = Ending::new(self.epilogue.activation);
         let images = self.section.images;
         let (row, tile) = (images.row(), self.shape.tile() * S::LANES);
         assert!(images.lanes == S::LANES && row == self.shape.row());
@@ -128,20 +117,23 @@ impl FinishRows<'_> {
             let at = self.section.start(self.channels, filter, self.row);
             let sums = self.sums[i * tile..][..len].chunks_exact(S::LANES);
             // SAFETY: no other task has these rows of this filter.
-            let out = unsafe { self.y.range(at, len) }.chunks_exact_mut(S::LANES);
+            let rows = unsafe { self.y.range(at, len) };
+            let out = rows.chunks_exact_mut(S::LANES);
             match self.epilogue.residual {
                 None => {
                     for (out, sum) in out.zip(sums) {
-                        s.put(out, end(s.add(s.get(sum), bias)));
+                        s.put(out, ending.in_registers(s, s.add(s.get(sum), bias)));
                     }
                 }
                 Some(residual) => {
                     let residual = residual[at..at + len].chunks_exact(S::LANES);
                     for ((out, sum), residual) in out.zip(sums).zip(residual) {
-                        s.put(out, end(s.add(s.add(s.get(sum), bias), s.get(residual))));
+                        let sum = s.add(s.add(s.get(sum), bias), s.get(residual));
+                        s.put(out, ending.in_registers(s, sum));
                     }
                 }
             }
+            ending.in_place(s, rows);
         }
     }
 }

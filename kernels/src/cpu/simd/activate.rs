@@ -3,6 +3,7 @@
 use super::{Kernel, MAX_LANES, Simd};
 use crate::activation::{Activation, Function, Visitor};
 use std::marker::PhantomData;
+use std::ops::Range;
 
 /// Applies the activation to each lane.
 #[inline(always)]
@@ -17,6 +18,57 @@ pub(in crate::cpu) fn activate<S: Simd>(s: S, activation: Activation, v: S::F) -
             smooth(s, activation, &mut lanes);
             s.get(&lanes)
         }
+    }
+}
+
+/// An activation at the end of sums: a clamp takes place in registers, before they are stored. Any other is a function, and
+/// takes place afterwards, where they are stored: a call between the sums and their store would push them out of the
+/// registers, and if only one way of a branch has it, out of all ways.
+#[derive(Clone, Copy)]
+pub(in crate::cpu) struct Ending {
+    activation: Activation,
+    /// The bounds of a clamp, unless they are infinite.
+    bounds: Option<[f32; 2]>,
+}
+
+impl Ending {
+    pub fn new(activation: Activation) -> Self {
+        let finite = |bounds: &[f32; 2]| bounds.iter().any(|bound| bound.is_finite());
+        Self { activation, bounds: activation.bounds().filter(finite) }
+    }
+
+    /// Whether the activation takes place after the store.
+    pub fn is_left(self) -> bool {
+        self.activation.bounds().is_none()
+    }
+
+    /// Applies a clamp.
+    #[inline(always)]
+    pub fn in_registers<S: Simd>(self, s: S, v: S::F) -> S::F {
+        match self.bounds {
+            Some(bounds) => clamp(s, bounds, v),
+            None => v,
+        }
+    }
+
+    /// Applies any other activation to the stored sums `y`.
+    #[inline(always)]
+    pub fn in_place<S: Simd>(self, s: S, y: &mut [f32]) {
+        if self.is_left() {
+            for y in y.chunks_mut(S::LANES) {
+                let v = activate(s, self.activation, s.get(y));
+                s.put(y, v);
+            }
+        }
+    }
+}
+
+/// The bias of the channels of a vector, or what changes no sum: −0.
+#[inline(always)]
+pub(in crate::cpu) fn bias_of<S: Simd>(s: S, bias: Option<&[f32]>, channels: Range<usize>) -> S::F {
+    match bias {
+        Some(bias) => s.get(&bias[channels]),
+        None => s.splat(-0.0),
     }
 }
 

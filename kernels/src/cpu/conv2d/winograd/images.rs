@@ -7,7 +7,7 @@ use super::transform::Map;
 use crate::cpu::Cpu;
 use crate::cpu::conv2d::Epilogue;
 use crate::cpu::device::shared::Shared;
-use crate::cpu::simd::activate::activate;
+use crate::cpu::simd::activate::{Ending, bias_of};
 use crate::cpu::simd::{Kernel, Simd};
 use std::ops::Range;
 
@@ -152,6 +152,8 @@ impl<const PATCH: usize, const SIDE: usize, T: Map<PATCH, SIDE>> TransformOutput
     #[inline(always)]
     fn columns<S: Simd>(&self, s: S, sums: *const f32, tile: &Clipped, epilogue: &Epilogue, y: Shared) {
         let columns = self.pass.product.columns;
+        let Epilogue { bias, residual, activation } = *epilogue;
+        let ending = Ending::new(activation);
         for o in (0..columns).step_by(S::LANES) {
             let lanes = S::LANES.min(columns - o);
             let sums = sums.wrapping_add(o);
@@ -163,6 +165,7 @@ impl<const PATCH: usize, const SIDE: usize, T: Map<PATCH, SIDE>> TransformOutput
                     self.down::<S, false>(s, sums, lanes)
                 }
             };
+            let bias = bias_of(s, bias, o..o + lanes);
             for row in 0..SIDE {
                 if row >= tile.size[0] {
                     break;
@@ -173,10 +176,20 @@ impl<const PATCH: usize, const SIDE: usize, T: Map<PATCH, SIDE>> TransformOutput
                         break;
                     }
                     let at = (tile.first + row * tile.width + column) * columns + o;
+                    let mut value = s.add(values[column], bias);
+                    if let Some(residual) = residual {
+                        value = s.add(value, s.get(&residual[at..at + lanes]));
+                    }
                     // SAFETY: each tile of the target belongs to one task.
-                    let y = unsafe { y.range(at, lanes) };
-                    s.put(y, finish(s, epilogue, values[column], o, at, lanes));
+                    s.put(unsafe { y.range(at, lanes) }, ending.in_registers(s, value));
                 }
+            }
+        }
+        if ending.is_left() {
+            for row in 0..tile.size[0] {
+                let at = (tile.first + row * tile.width) * columns;
+                // SAFETY: as above.
+                ending.in_place(s, unsafe { y.range(at, tile.size[1] * columns) });
             }
         }
     }
@@ -217,17 +230,4 @@ impl<const PATCH: usize, const SIDE: usize, T: Map<PATCH, SIDE>> TransformOutput
 unsafe fn read<S: Simd, const WHOLE: bool>(s: S, p: *const f32, lanes: usize) -> S::F {
     // SAFETY: guaranteed by the caller.
     unsafe { if WHOLE { s.load(p) } else { s.load_partial(p, lanes) } }
-}
-
-/// `activation(value + bias[column..] + residual[at..])`.
-#[inline(always)]
-fn finish<S: Simd>(s: S, epilogue: &Epilogue, value: S::F, column: usize, at: usize, lanes: usize) -> S::F {
-    let mut value = value;
-    if let Some(bias) = epilogue.bias {
-        value = s.add(value, s.get(&bias[column..column + lanes]));
-    }
-    if let Some(residual) = epilogue.residual {
-        value = s.add(value, s.get(&residual[at..at + lanes]));
-    }
-    activate(s, epilogue.activation, value)
 }

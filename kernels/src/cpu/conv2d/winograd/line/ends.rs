@@ -4,7 +4,7 @@ use super::super::transform::Map;
 use super::shape::{Bands, SIDE};
 use crate::cpu::conv2d::Epilogue;
 use crate::cpu::device::shared::Shared;
-use crate::cpu::simd::activate::activate;
+use crate::cpu::simd::activate::{Ending, bias_of};
 use crate::cpu::simd::partial::load_lanes;
 use crate::cpu::simd::{Kernel, Simd};
 use std::ops::Range;
@@ -89,15 +89,10 @@ impl<const N: usize, T: Map<N, SIDE>> Kernel for TransformOutput<'_, N, T> {
         assert!(self.m.len() >= N * self.point && self.tiles.len() * self.row <= self.point);
         assert!(width <= self.row && self.columns.end <= self.pixel);
         let Epilogue { bias: biases, residual, activation } = *self.epilogue;
-        let bounds = activation.bounds();
-        let [low, high] = bounds.unwrap_or([f32::NEG_INFINITY, f32::INFINITY]);
-        let (low, high) = (s.splat(low), s.splat(high));
+        let ending = Ending::new(activation);
         for column in (0..width).step_by(S::LANES) {
             let (lanes, start) = (S::LANES.min(width - column), self.columns.start + column);
-            let mut bias = s.zero();
-            if let Some(biases) = biases {
-                bias = s.get(&biases[start..start + lanes]);
-            }
+            let bias = bias_of(s, biases, start..start + lanes);
             for (tile, &Outputs { first, count }) in self.tiles.iter().enumerate() {
                 let mut m = [s.zero(); N];
                 for i in 0..N {
@@ -111,20 +106,20 @@ impl<const N: usize, T: Map<N, SIDE>> Kernel for TransformOutput<'_, N, T> {
                         break;
                     }
                     let at = first + i * self.pixel + start;
-                    let mut v = values[i];
-                    if biases.is_some() {
-                        v = s.add(v, bias);
-                    }
+                    let mut v = s.add(values[i], bias);
                     if let Some(residual) = residual {
                         v = s.add(v, s.get(&residual[at..at + lanes]));
                     }
-                    if bounds.is_some() {
-                        v = s.min(high, s.max(low, v));
-                    } else {
-                        v = activate(s, activation, v);
-                    }
                     // SAFETY: each tile of the output belongs to one task.
-                    s.put(unsafe { self.y.range(at, lanes) }, v);
+                    s.put(unsafe { self.y.range(at, lanes) }, ending.in_registers(s, v));
+                }
+            }
+        }
+        if ending.is_left() {
+            for &Outputs { first, count } in self.tiles {
+                for at in (0..count).map(|i| first + i * self.pixel + self.columns.start) {
+                    // SAFETY: as above.
+                    ending.in_place(s, unsafe { self.y.range(at, width) });
                 }
             }
         }
