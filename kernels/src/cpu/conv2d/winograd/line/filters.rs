@@ -9,8 +9,10 @@ use crate::cpu::simd::MAX_LANES;
 use crate::cpu::{Cpu, Isa};
 use crate::shapes::Conv2d;
 
-/// The number of tiles whose products stay in the L1 cache until they are transformed: two register tiles.
-pub(super) const CHUNK: usize = 2 * MAX_MR;
+/// The most tiles whose products stay in the L1 cache until they are transformed.
+pub(super) const CHUNK: usize = 6 * MAX_MR;
+/// The number of floats of these products.
+const M: usize = 11 << 9;
 
 /// The layout of transformed filters: for each point, the panels of a `[KH cells, filters]` matrix.
 pub(in crate::cpu::conv2d) struct LineFilters {
@@ -51,9 +53,10 @@ impl LineFilters {
         self.shape.tiles(g) * self.shape.points() * self.shape.reduced() * columns
     }
 
-    /// The number of rows of a register tile.
-    pub(super) fn mr(&self) -> usize {
-        self.panels.first().map_or(1, |panel| panel.kernel.mr)
+    /// The number of tiles of a chunk: whole register tiles.
+    pub(super) fn chunk(&self, panel: &Panel) -> usize {
+        let [mr, nr] = [panel.kernel.mr, panel.kernel.nr];
+        (M / (self.shape.points() * nr)).min(CHUNK) / mr * mr
     }
 
     /// The lengths of a task's row of input, V, M, and outputs before they are scattered, in floats.

@@ -11,7 +11,7 @@ use crate::cpu::conv2d::scatter::Scatter;
 use crate::cpu::device::shared::Shared;
 use crate::cpu::device::shelf::Workspace;
 use crate::cpu::gemm::panels::Panel;
-use crate::cpu::gemm::tile::{MAX_MR, MAX_NR, Rows, Tile, prefetch};
+use crate::cpu::gemm::tile::{MAX_NR, Rows, Tile, prefetch};
 use crate::shapes::Conv2d;
 use bytemuck::cast_slice;
 use rayon::prelude::*;
@@ -79,9 +79,8 @@ impl Band<'_> {
         let (m, computed) = floats.split_at_mut(m);
         self.transform(cpu, row, v);
         let tiles = self.rows.len() * self.bands.across;
-        // A chunk has whole register tiles.
-        let chunk = CHUNK / filters.mr() * filters.mr();
         for panel in &filters.panels {
+            let chunk = filters.chunk(panel);
             for first in (0..tiles).step_by(chunk) {
                 let tiles = first..(first + chunk).min(tiles);
                 self.prefetch(panel, tiles.clone(), y);
@@ -127,40 +126,35 @@ impl Band<'_> {
     fn multiply(&self, panel: &Panel, tiles: Range<usize>, v: &[f32], m: &mut [f32]) {
         let Line { g, filters, packed, .. } = self.line;
         let (bands, kernel, reduced) = (self.bands, panel.kernel, filters.shape.reduced());
-        let points = filters.shape.points();
-        assert!(
-            tiles.len() <= CHUNK && m.len() >= points * CHUNK * MAX_NR && v.len() >= points * bands.point()
-        );
-        for first in tiles.clone().step_by(kernel.mr) {
-            let count = kernel.mr.min(tiles.end - first);
-            let rows: [*const f32; MAX_MR] = std::array::from_fn(|i| {
-                // Rows beyond the last one repeat it; their results are not stored.
-                let tile = first + i.min(count - 1);
-                let (row, tile) = (tile / bands.across * g.stride[0], tile % bands.across);
-                let at = tile * bands.tile + row * filters.shape.cell;
-                assert!(at + reduced <= bands.point(), "a tile's rows lie in V");
-                v.as_ptr().wrapping_add(at)
-            });
-            let out: [usize; MAX_MR] = std::array::from_fn(|i| (first - tiles.start + i) * MAX_NR);
-            for point in 0..points {
-                let a = Rows {
-                    rows: rows.as_ptr(),
-                    segments: 1,
-                    len: reduced,
-                    row_stride: MAX_MR,
-                    a_offset: point * bands.point(),
-                    a_step: 1,
-                };
-                let u =
-                    cast_slice(&packed[point * filters.point + panel.offset..][..kernel.packed_len(reduced)]);
-                let c = m[point * CHUNK * MAX_NR..].as_mut_ptr();
-                let mut tile = Tile::new(a, u, c, &out, [count, panel.width], false);
-                tile.b_column = reduced;
-                // SAFETY: the kernel comes from a backend that this machine supports. Each row leads to `reduced` floats
-                // of the first point of V, and `a_offset` to those of another point, as asserted. `u` has the panel's
-                // rows. M has a row of MAX_NR floats for each of the at most CHUNK tiles of each point.
-                unsafe { (kernel.run)(&tile) }
-            }
+        let (points, row, count) = (filters.shape.points(), kernel.nr, tiles.len());
+        assert!(count <= CHUNK && m.len() >= points * CHUNK * row && v.len() >= points * bands.point());
+        let rows: [*const f32; CHUNK] = std::array::from_fn(|i| {
+            // Rows beyond the last one repeat it; their results are not stored.
+            let tile = tiles.start + i.min(count - 1);
+            let (row, tile) = (tile / bands.across * g.stride[0], tile % bands.across);
+            let at = tile * bands.tile + row * filters.shape.cell;
+            assert!(at + reduced <= bands.point(), "a tile's rows lie in V");
+            v.as_ptr().wrapping_add(at)
+        });
+        let out: [usize; CHUNK] = std::array::from_fn(|i| i * row);
+        for point in 0..points {
+            let a = Rows {
+                rows: rows.as_ptr(),
+                segments: 1,
+                len: reduced,
+                row_stride: CHUNK,
+                a_offset: point * bands.point(),
+                a_step: 1,
+            };
+            let u = cast_slice(&packed[point * filters.point + panel.offset..][..kernel.packed_len(reduced)]);
+            let c = m[point * CHUNK * row..].as_mut_ptr();
+            let mut tile = Tile::new(a, u, c, &out, [count, panel.width], false);
+            tile.b_column = reduced;
+            // SAFETY: the kernel comes from a backend that this machine supports. Each row leads to `reduced` floats
+            // of the first point of V, and `a_offset` to those of another point, as asserted; there are whole blocks of
+            // them, as CHUNK is a multiple of MR or the last block ends before it. `u` has the panel's rows. M has a row
+            // of NR floats for each of the at most CHUNK tiles of each point.
+            unsafe { (kernel.run)(&tile) }
         }
     }
 
@@ -194,7 +188,8 @@ impl Band<'_> {
         let outputs = &outputs[..tiles.len()];
         let Some(scatter) = line.scatter else {
             let (columns, epilogue) = (panel.columns(), &line.epilogue);
-            return self.transform_output(cpu, m, outputs, End { columns, pixel: width, epilogue, y });
+            let row = panel.kernel.nr;
+            return self.transform_output(cpu, (m, row), outputs, End { columns, pixel: width, epilogue, y });
         };
         let of_tile = SIDE * MAX_NR;
         let mut local = [Outputs::default(); CHUNK];
@@ -207,7 +202,7 @@ impl Band<'_> {
             epilogue: &Epilogue::default(),
             y: Shared::new(computed),
         };
-        self.transform_output(cpu, m, &local[..outputs.len()], end);
+        self.transform_output(cpu, (m, panel.kernel.nr), &local[..outputs.len()], end);
         for (&Outputs { first, count }, computed) in outputs.iter().zip(computed.chunks_exact(of_tile)) {
             let pixels: [usize; SIDE] = std::array::from_fn(|i| first + i * width);
             let rows = computed.chunks_exact(MAX_NR);
@@ -215,9 +210,10 @@ impl Band<'_> {
         }
     }
 
-    fn transform_output(&self, cpu: &Cpu, m: &[f32], tiles: &[Outputs], end: End) {
+    /// Transforms the products `m`, in rows of `row` floats.
+    fn transform_output(&self, cpu: &Cpu, (m, row): (&[f32], usize), tiles: &[Outputs], end: End) {
         let End { columns, pixel, epilogue, y } = end;
-        let (point, row) = (CHUNK * MAX_NR, MAX_NR);
+        let point = CHUNK * row;
         match self.line.filters.shape.taps {
             3 => {
                 let map = f4::Output;
