@@ -10,7 +10,7 @@
 //!
 //! The unit is a fused multiply-add of one vector in the direct algorithm. The costs were fitted on one thread with
 //! AVX-512 to the first list of layers in `benches/choice.rs`, alone and in pairs of filters, and checked on the second.
-//! They hold for the other instruction sets in so far as those are limited by the same loads and multiply-adds.
+//! Vectors of eight lanes have factors of their own ([`EIGHT_LANES`]), fitted likewise with AVX2.
 
 use super::lists::FAR_VECTOR;
 use super::places::Slots;
@@ -39,6 +39,10 @@ const COPY: f64 = 3.0;
 /// The cost of storing a vector of sums in lanes, with the epilogue.
 const STORE_LANES: f64 = 7.0;
 
+/// The factors of products and of everything else for vectors of eight lanes, whose multiply-adds take half as long: two
+/// vectors are loaded in a cycle, not two and a broadcast, and to transpose a vector takes as many steps.
+const EIGHT_LANES: [f64; 2] = [1.18, 1.4];
+
 /// An estimated time, in fused multiply-adds of one vector.
 pub(in crate::cpu) struct Estimate {
     /// The part that is proportional to the number of nonzero weights.
@@ -63,9 +67,10 @@ impl RowLanes {
         let stores = (tiles * shape.tile() * g.o) as f64;
         let load = if lanes[0] { COPY } else { LOAD };
         let store = if lanes[1] { STORE_LANES } else { STORE };
+        let [products, fixed] = if shape.lanes > 8 { [1.0; 2] } else { EIGHT_LANES };
         Estimate {
-            products: entries * (PRODUCT * team + ENTRY + far),
-            fixed: GROUP * groups as f64 + LISTS * teams + load * loads + store * stores,
+            products: products * entries * (PRODUCT * team + ENTRY + far),
+            fixed: fixed * (GROUP * groups as f64 + LISTS * teams + load * loads + store * stores),
         }
     }
 }
