@@ -2,7 +2,10 @@
 
 mod support;
 
-use lopper_kernels::cpu::{self, Cpu, Epilogue, LinearLayout, PackedConv2d, PackedLinear, Packing, Weights};
+use lopper_kernels::cpu::{
+    self, Cpu, Epilogue, ImageLayout, ImageLayouts, LinearLayout, PackedConv2d, PackedLinear, Packing,
+    Weights,
+};
 use lopper_kernels::params::{CompactIndex, Dtype};
 use lopper_kernels::pattern::Pattern;
 use lopper_kernels::shapes::{Conv2d, GroupNorm, Linear};
@@ -88,6 +91,29 @@ fn packed_kernels_allocate_nothing_in_a_steady_state() {
     for layout in [LinearLayout::Bits, LinearLayout::Lists] {
         let packed = PackedLinear::laid_out(&cpu, &g, &w, &pattern, Dtype::F32, layout);
         assert_eq!(run(&packed), 0, "{}", packed.kernel());
+    }
+}
+
+#[test]
+fn depthwise_convolutions_in_row_lanes_allocate_nothing_in_a_steady_state() {
+    let cpu = Cpu::detect().threads(1);
+    let mut random = Random(3);
+    let before = Conv2d::square([2, 20, 20, 8], 40, 1, 1, 0);
+    let sparse: Vec<f32> = (0..before.w_len()).map(|i| (i % 3) as f32).collect();
+    let pattern = Pattern::of(&sparse, before.filters_shape());
+    let packing = Packing::InLanes(Weights::Cache);
+    let lanes = cpu::conv2d_lane_images(&cpu, &before, &pattern, packing)[1].expect("it writes lanes");
+    for stride in [1, 2] {
+        let g = Conv2d { groups: 40, ..Conv2d::square([2, 20, 20, 40], 40, 3, stride, 1) };
+        let after = cpu::conv2d_lanes_after(&g, &lanes).expect("it reads them");
+        let [x, y] = [lanes, after].map(ImageLayout::RowLanes);
+        let layouts = ImageLayouts { x, residual: y, y };
+        let packed = PackedConv2d::new(&cpu, &g, &random.reals(g.w_len()));
+        let (x, mut y) = (random.reals(x.len(g.x_shape())), vec![0.0; y.len(g.y_shape())]);
+        let mut run = || {
+            cpu::conv2d_forward_between(&cpu, &g, &layouts, &x, &packed, &Epilogue::default(), &mut y);
+        };
+        assert_eq!(allocations(&cpu, &mut run), 0, "stride {stride}");
     }
 }
 

@@ -16,6 +16,7 @@
 //! begin the next; the even and the odd pixels of two vectors are a vector of middles and one of neighbors.
 
 use super::images::LaneImages;
+use super::shape::MAX_VECTORS;
 use crate::cpu::Cpu;
 use crate::cpu::conv2d::Epilogue;
 use crate::cpu::simd::activate::Ending;
@@ -74,12 +75,13 @@ pub(in crate::cpu) fn run(
     assert_eq!([x.len(), y.len()], lens, "input and output have the length of their layout");
     epilogue.check(g.c, lens[1]);
     let planes = (TASK / from).max(1);
-    let neighbors: Vec<[u32; 2]> =
-        (0..images[1].vectors).map(|vector| neighbors(images[0], g.stride[1], vector)).collect();
+    let neighbors: [[u32; 2]; MAX_VECTORS] =
+        std::array::from_fn(|vector| neighbors(images[0], g.stride[1], vector));
+    let neighbors = &neighbors[..images[1].vectors];
     cpu.run(|| {
         cpu.divide(y.par_chunks_mut(planes * to).enumerate()).for_each(|(task, y)| {
             let first = task * planes;
-            cpu.dispatch(Planes { images, g, x, w, neighbors: &neighbors, epilogue, first, y });
+            cpu.dispatch(Planes { images, g, x, w, neighbors, epilogue, first, y });
         });
     });
 }
