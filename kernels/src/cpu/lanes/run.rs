@@ -15,7 +15,7 @@ use super::finish::{Finish, Targets};
 use super::images::{ImageLayout, ImageLayouts, LaneImages};
 use super::lists::{Lists, team};
 use super::load::Load;
-use super::places::Slots;
+use super::places::{Places, Slots};
 use super::residual::{AddPixels, AddRows};
 use super::rows::{FinishRows, LoadRows, Section};
 use super::shape::{MAX_VECTORS, Shape};
@@ -214,17 +214,27 @@ struct Task<'a> {
 
 impl Task<'_> {
     fn run(&self, cpu: &Cpu, workspace: &mut Workspace, y: Shared) {
+        if !self.converts() {
+            return self.run_at(cpu, workspace, None, y);
+        }
+        // Places are thousands of bytes, which are better not moved.
+        let places = self.slots.places(self.group);
+        let targets = Targets::new(self.g, &self.lanes.shape, &places);
+        self.run_at(cpu, workspace, Some((&places, &targets)), y);
+    }
+
+    /// Computes the output; lanes that are converted from or to pixels have `places`.
+    fn run_at(&self, cpu: &Cpu, workspace: &mut Workspace, places: Option<(&Places, &Targets)>, y: Shared) {
         let (g, RowLanes { taps, shape, lists, .. }) = (self.g, self.lanes);
         let Product { x, zeros, layouts, .. } = *self.product;
         let input_len = self.lanes.workspace(g)[0];
         let sums_len = self.teams.len() * self.lanes.team_len();
         let (input, sums) =
             Workspace::floats(&mut workspace.floats, input_len + sums_len).split_at_mut(input_len);
-        let places = self.converts().then(|| self.slots.places(self.group));
         let lanes = &mut *input;
         match layouts.x {
             ImageLayout::ChannelsLast => {
-                let places = places.as_ref().expect("pixels have places");
+                let (places, _) = places.expect("pixels have places");
                 cpu.dispatch(Load { g, taps, shape, places, x, zeros, lanes });
             }
             ImageLayout::RowLanes(images) => {
@@ -232,8 +242,7 @@ impl Task<'_> {
                 cpu.dispatch(LoadRows { section, channels: g.c, taps, shape, x, lanes });
             }
         }
-        let targets = places.map(|places| Targets::new(g, shape, &places));
-        let targets = targets.as_ref();
+        let targets = places.map(|(_, targets)| targets);
         for row in (0..shape.tiles()).map(|tile| tile * shape.rows) {
             self.add_products(cpu, &input[row * shape.row()..], sums);
             let filters = lists.filters_of(self.teams.clone());
