@@ -26,8 +26,9 @@ use crate::cpu::gemm::tile_kernel::Types;
 use crate::cpu::lanes::{Estimate, RowLanes};
 use crate::shapes::Conv2d;
 
-/// The cost of starting and finishing a register tile, in steps of the reduction.
-const TILE_ENDS: f64 = 8.0;
+/// The cost of starting and finishing a register tile, in steps of the reduction; and with eight lanes, whose tiles have half
+/// the products in a step.
+const TILE_ENDS: [f64; 2] = [8.0, 12.0];
 /// The cost of a product in Winograd's algorithm: it reads V and writes M, which are larger than the images.
 const WINOGRAD_PRODUCT: f64 = 1.05;
 /// The cost of running three steps instead of one, in multiply-accumulates.
@@ -73,7 +74,7 @@ pub(super) fn direct(cpu: &Cpu, g: &Conv2d, weights: Weights) -> f64 {
     let pixels = computed(cpu, g.n * g.oh() * g.ow());
     let fresh = if weights == Weights::Fresh { FRESH } else { 0.0 };
     let arrival = weights.float(g.w_len()) * lanes(cpu);
-    taps * g.o as f64 * ((pixels * with_ends(taps)).hypot(arrival) + fresh) + FAR[0] * far(g)
+    taps * g.o as f64 * ((pixels * with_ends(cpu, taps)).hypot(arrival) + fresh) + FAR[0] * far(g)
 }
 
 /// The estimated time of Winograd's algorithm with this tile size, in multiply-accumulates, where the products take
@@ -83,7 +84,7 @@ pub(super) fn winograd(cpu: &Cpu, g: &Conv2d, weights: Weights, tiling: Tiling, 
     let (tiles, filters) = (tiling.tiles(g), points * c * o);
     let arrival = weights.float(tiling.points() * g.c * g.o) * lanes(cpu);
     let fresh = if weights == Weights::Fresh { FRESH_TRANSFORM } else { 0.0 };
-    let multiplied = WINOGRAD_PRODUCT * computed(cpu, tiles) * with_ends(c);
+    let multiplied = WINOGRAD_PRODUCT * computed(cpu, tiles) * with_ends(cpu, c);
     products * filters * multiplied.hypot(arrival)
         + filters * fresh
         + points * tiles as f64 * tiling.transform() * (c + o)
@@ -102,7 +103,7 @@ pub(super) fn line(cpu: &Cpu, g: &Conv2d, weights: Weights) -> f64 {
     let (tiles, reduced) = (shape.tiles(g), shape.reduced() as f64);
     let points = (shape.points() * g.o) as f64;
     let arrival = weights.float(shape.points() * shape.reduced() * g.o) * lanes(cpu);
-    let multiplied = computed(cpu, tiles) * with_ends(reduced);
+    let multiplied = computed(cpu, tiles) * with_ends(cpu, reduced);
     // Each row of outputs reads `stride` new rows of inputs, and bands some of their neighbors' rows.
     let rows = tiles as f64 * (g.stride[0] as f64 + g.kh as f64 / 8.0);
     let vectors = (shape.cell as f64 / lanes(cpu)).ceil() * lanes(cpu);
@@ -179,8 +180,9 @@ pub(super) fn lanes(cpu: &Cpu) -> f64 {
 }
 
 /// The cost factor per step of a reduction, including the ends of a register tile.
-fn with_ends(reduction: f64) -> f64 {
-    (reduction + TILE_ENDS) / reduction
+fn with_ends(cpu: &Cpu, reduction: f64) -> f64 {
+    let ends = TILE_ENDS[usize::from(lanes(cpu) <= 8.0)];
+    (reduction + ends) / reduction
 }
 
 #[cfg(test)]

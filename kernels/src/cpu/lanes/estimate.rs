@@ -39,9 +39,9 @@ const COPY: f64 = 3.0;
 /// The cost of storing a vector of sums in lanes, with the epilogue.
 const STORE_LANES: f64 = 7.0;
 
-/// The factors of products and of everything else for vectors of eight lanes, whose multiply-adds take half as long: two
+/// The factors of conversions and of everything else for vectors of eight lanes, whose multiply-adds take half as long: two
 /// vectors are loaded in a cycle, not two and a broadcast, and to transpose a vector takes as many steps.
-const EIGHT_LANES: [f64; 2] = [1.18, 1.4];
+const EIGHT_LANES: [f64; 2] = [1.4, 1.18];
 
 /// An estimated time, in fused multiply-adds of one vector.
 pub(in crate::cpu) struct Estimate {
@@ -65,12 +65,12 @@ impl RowLanes {
         let teams = (tiles * lists.blocks() * lists.teams()) as f64;
         let loads = (groups * self.loads(g)) as f64;
         let stores = (tiles * shape.tile() * g.o) as f64;
-        let load = if lanes[0] { COPY } else { LOAD };
-        let store = if lanes[1] { STORE_LANES } else { STORE };
-        let [products, fixed] = if shape.lanes > 8 { [1.0; 2] } else { EIGHT_LANES };
+        let [converted, other] = if shape.lanes > 8 { [1.0; 2] } else { EIGHT_LANES };
+        let load = if lanes[0] { other * COPY } else { converted * LOAD };
+        let store = if lanes[1] { other * STORE_LANES } else { converted * STORE };
         Estimate {
-            products: products * entries * (PRODUCT * team + ENTRY + far),
-            fixed: fixed * (GROUP * groups as f64 + LISTS * teams + load * loads + store * stores),
+            products: other * entries * (PRODUCT * team + ENTRY + far),
+            fixed: other * (GROUP * groups as f64 + LISTS * teams) + load * loads + store * stores,
         }
     }
 }
