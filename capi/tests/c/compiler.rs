@@ -38,6 +38,10 @@ pub fn compile(source: &str, linkage: Linkage, folder: &Path) -> Option<PathBuf>
             let mut rpath = std::ffi::OsString::from("-Wl,-rpath,");
             rpath.push(&library);
             command.arg("-L").arg(&library).args(["-llopper"]).arg(rpath);
+            // Cargo's LD_LIBRARY_PATH, which may have the library of an earlier build, must not come first.
+            if cfg!(target_os = "linux") {
+                command.arg("-Wl,--disable-new-dtags");
+            }
         }
         finished(command.args(["-lpthread", "-ldl", "-lm"]));
         program
