@@ -28,14 +28,13 @@ const ROUNDS: usize = 3;
 /// Chooses the layouts for `works`, the work of `ops`, with convolutions packed as `packing` allows.
 pub(super) fn choose(cpu: &Cpu, packing: Packing, ops: &[Op], works: &[Work]) -> Layouts {
     let options: Vec<Options> = works.iter().map(|work| Options::new(cpu, packing, work)).collect();
-    let search = Search { ops, packing, options: &options };
+    let search = Search { cpu, ops, packing, options: &options };
     let (alone, chained) = (search.state(vec![false; ops.len()]), search.run());
     chained.filter(|chained| chained.time < alone.time).unwrap_or(alone).layouts
 }
 
 /// The ways of computing an operation.
-struct Options<'a> {
-    cpu: &'a Cpu,
+struct Options {
     alone: Possible,
     /// Whether the choice of the operation alone is row lanes of the images.
     lanes: bool,
@@ -44,8 +43,8 @@ struct Options<'a> {
     chained: Option<(Packing, Possible)>,
 }
 
-impl<'a> Options<'a> {
-    fn new(cpu: &'a Cpu, packing: Packing, work: &Work) -> Self {
+impl Options {
+    fn new(cpu: &Cpu, packing: Packing, work: &Work) -> Self {
         let alone = Possible::of(cpu, packing, work);
         let lanes = matches!(alone, Possible::Between([_, ImageLayout::RowLanes(_)]));
         let estimates = match work {
@@ -60,13 +59,13 @@ impl<'a> Options<'a> {
             _ => None,
         };
         let chained = chained.map(|packing| (packing, Possible::of(cpu, packing, work)));
-        Self { cpu, alone, lanes, estimates, chained }
+        Self { alone, lanes, estimates, chained }
     }
 
     /// The estimated time of the operation if its input, its output and its residual are in these layouts.
-    fn time(&self, layouts: &Layouts, op: &Op, chained: bool) -> f64 {
+    fn time(&self, cpu: &Cpu, layouts: &Layouts, op: &Op, chained: bool) -> f64 {
         if let (Possible::Depthwise(g), ImageLayout::RowLanes(images)) = (&self.alone, layouts.around(op).x) {
-            return conv2d_lanes_extra(self.cpu, g, &images);
+            return conv2d_lanes_extra(cpu, g, &images);
         }
         let Some(estimates) = &self.estimates else { return 0.0 };
         if !chained && !self.lanes {
@@ -88,9 +87,10 @@ struct State {
 }
 
 struct Search<'a> {
+    cpu: &'a Cpu,
     ops: &'a [Op<'a>],
     packing: Packing,
-    options: &'a [Options<'a>],
+    options: &'a [Options],
 }
 
 impl Search<'_> {
@@ -102,7 +102,9 @@ impl Search<'_> {
         });
         let (packings, possible): (Vec<Packing>, Vec<Possible>) = chosen.unzip();
         let layouts = Layouts::new(self.ops, &possible, packings);
-        let times = ways().zip(self.ops).map(|((options, &chained), op)| options.time(&layouts, op, chained));
+        let times = ways()
+            .zip(self.ops)
+            .map(|((options, &chained), op)| options.time(self.cpu, &layouts, op, chained));
         State { time: times.sum(), layouts, chained }
     }
 

@@ -3,7 +3,6 @@
 use super::{Kernel, MAX_LANES, Simd};
 use crate::activation::{Activation, Function, Visitor};
 use std::marker::PhantomData;
-use std::ops::Range;
 
 /// Applies the activation to each lane.
 #[inline(always)]
@@ -60,15 +59,6 @@ impl Ending {
                 s.put(y, v);
             }
         }
-    }
-}
-
-/// The bias of the channels of a vector, or what changes no sum: −0.
-#[inline(always)]
-pub(in crate::cpu) fn bias_of<S: Simd>(s: S, bias: Option<&[f32]>, channels: Range<usize>) -> S::F {
-    match bias {
-        Some(bias) => s.get(&bias[channels]),
-        None => s.splat(-0.0),
     }
 }
 

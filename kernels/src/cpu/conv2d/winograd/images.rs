@@ -7,7 +7,8 @@ use super::transform::Map;
 use crate::cpu::Cpu;
 use crate::cpu::conv2d::Epilogue;
 use crate::cpu::device::shared::Shared;
-use crate::cpu::simd::activate::{Ending, bias_of};
+use crate::cpu::simd::activate::Ending;
+use crate::cpu::simd::partial::load_bias;
 use crate::cpu::simd::{Kernel, Simd};
 use std::ops::Range;
 
@@ -165,7 +166,7 @@ impl<const PATCH: usize, const SIDE: usize, T: Map<PATCH, SIDE>> TransformOutput
                     self.down::<S, false>(s, sums, lanes)
                 }
             };
-            let bias = bias_of(s, bias, o..o + lanes);
+            let bias = load_bias(s, bias, o..o + lanes);
             for row in 0..SIDE {
                 if row >= tile.size[0] {
                     break;

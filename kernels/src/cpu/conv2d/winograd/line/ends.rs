@@ -4,8 +4,8 @@ use super::super::transform::Map;
 use super::shape::{Bands, SIDE};
 use crate::cpu::conv2d::Epilogue;
 use crate::cpu::device::shared::Shared;
-use crate::cpu::simd::activate::{Ending, bias_of};
-use crate::cpu::simd::partial::load_lanes;
+use crate::cpu::simd::activate::Ending;
+use crate::cpu::simd::partial::{load_bias, load_lanes};
 use crate::cpu::simd::{Kernel, Simd};
 use std::ops::Range;
 
@@ -92,7 +92,7 @@ impl<const N: usize, T: Map<N, SIDE>> Kernel for TransformOutput<'_, N, T> {
         let ending = Ending::new(activation);
         for column in (0..width).step_by(S::LANES) {
             let (lanes, start) = (S::LANES.min(width - column), self.columns.start + column);
-            let bias = bias_of(s, biases, start..start + lanes);
+            let bias = load_bias(s, biases, start..start + lanes);
             for (tile, &Outputs { first, count }) in self.tiles.iter().enumerate() {
                 let mut m = [s.zero(); N];
                 for i in 0..N {
