@@ -78,14 +78,32 @@ impl Band<'_> {
         let (v, floats) = floats.split_at_mut(v);
         let (m, computed) = floats.split_at_mut(m);
         self.transform(cpu, row, v);
-        let tiles = self.rows.len() * self.bands.across;
+        let (tiles, mut chunk) = (self.rows.len() * self.bands.across, Chunk::default());
         for panel in &filters.panels {
-            let chunk = filters.chunk(panel);
-            for first in (0..tiles).step_by(chunk) {
-                let tiles = first..(first + chunk).min(tiles);
-                self.prefetch(panel, tiles.clone(), y);
-                self.multiply(panel, tiles.clone(), v, m);
-                self.finish(cpu, panel, tiles, m, computed, y);
+            let most = filters.chunk(panel);
+            for first in (0..tiles).step_by(most) {
+                self.locate(first..(first + most).min(tiles), &mut chunk);
+                self.prefetch(panel, &chunk, y);
+                self.multiply(panel, &chunk, v, m);
+                self.finish(cpu, panel, &chunk, m, computed, y);
+            }
+        }
+    }
+
+    /// Finds the places of the tiles `tiles` of the band, without a division for each.
+    fn locate(&self, tiles: Range<usize>, chunk: &mut Chunk) {
+        let (Line { g, rows, filters, .. }, across) = (self.line, self.bands.across);
+        let (width, cells) = (self.line.width(), g.stride[0] * filters.shape.cell);
+        let (mut row, mut column) = (tiles.start / across, tiles.start % across);
+        chunk.count = tiles.len();
+        for (v, outputs) in chunk.v.iter_mut().zip(&mut chunk.outputs).take(tiles.len()) {
+            *v = column * self.bands.tile + row * cells;
+            let pixel = SIDE * column;
+            let above = self.image * rows.len() + self.rows.start + row - rows.start;
+            *outputs = Outputs { first: (above * g.ow() + pixel) * width, count: SIDE.min(g.ow() - pixel) };
+            column += 1;
+            if column == across {
+                (row, column) = (row + 1, 0);
             }
         }
     }
@@ -122,17 +140,15 @@ impl Band<'_> {
         after.fill(0.0);
     }
 
-    /// Computes `M[ξ] = V[ξ] · U[ξ]` for some tiles of the band and the filters of a panel.
-    fn multiply(&self, panel: &Panel, tiles: Range<usize>, v: &[f32], m: &mut [f32]) {
-        let Line { g, filters, packed, .. } = self.line;
+    /// Computes `M[ξ] = V[ξ] · U[ξ]` for the tiles of a chunk and the filters of a panel.
+    fn multiply(&self, panel: &Panel, chunk: &Chunk, v: &[f32], m: &mut [f32]) {
+        let Line { filters, packed, .. } = self.line;
         let (bands, kernel, reduced) = (self.bands, panel.kernel, filters.shape.reduced());
-        let (points, row, count) = (filters.shape.points(), kernel.nr, tiles.len());
+        let (points, row, count) = (filters.shape.points(), kernel.nr, chunk.count);
         assert!(count <= CHUNK && m.len() >= points * CHUNK * row && v.len() >= points * bands.point());
         let rows: [*const f32; CHUNK] = std::array::from_fn(|i| {
             // Rows beyond the last one repeat it; their results are not stored.
-            let tile = tiles.start + i.min(count - 1);
-            let (row, tile) = (tile / bands.across * g.stride[0], tile % bands.across);
-            let at = tile * bands.tile + row * filters.shape.cell;
+            let at = chunk.v[i.min(count - 1)];
             assert!(at + reduced <= bands.point(), "a tile's rows lie in V");
             v.as_ptr().wrapping_add(at)
         });
@@ -158,10 +174,10 @@ impl Band<'_> {
         }
     }
 
-    /// Prefetches the outputs of some tiles, which storing would wait for.
-    fn prefetch(&self, panel: &Panel, tiles: Range<usize>, y: Shared) {
+    /// Prefetches the outputs of a chunk, which storing would wait for.
+    fn prefetch(&self, panel: &Panel, chunk: &Chunk, y: Shared) {
         let width = self.line.width();
-        for Outputs { first, count } in tiles.map(|tile| self.outputs(tile, width)) {
+        for &Outputs { first, count } in chunk.outputs() {
             for pixel in 0..count {
                 for column in panel.columns().step_by(LINE) {
                     prefetch(y.as_mut_ptr().wrapping_add(first + pixel * width + column));
@@ -170,22 +186,9 @@ impl Band<'_> {
         }
     }
 
-    /// Transforms the products of some tiles to outputs.
-    fn finish(
-        &self,
-        cpu: &Cpu,
-        panel: &Panel,
-        tiles: Range<usize>,
-        m: &[f32],
-        computed: &mut [f32],
-        y: Shared,
-    ) {
-        let line = self.line;
-        let (width, mut outputs) = (line.width(), [Outputs::default(); CHUNK]);
-        for (outputs, tile) in outputs.iter_mut().zip(tiles.clone()) {
-            *outputs = self.outputs(tile, width);
-        }
-        let outputs = &outputs[..tiles.len()];
+    /// Transforms the products of a chunk to outputs.
+    fn finish(&self, cpu: &Cpu, panel: &Panel, chunk: &Chunk, m: &[f32], computed: &mut [f32], y: Shared) {
+        let (line, width, outputs) = (self.line, self.line.width(), chunk.outputs());
         let Some(scatter) = line.scatter else {
             let (columns, epilogue) = (panel.columns(), &line.epilogue);
             let row = panel.kernel.nr;
@@ -225,14 +228,25 @@ impl Band<'_> {
             }
         }
     }
+}
 
-    /// The outputs of tile `tile` of the band, in pixels of `width` floats.
-    fn outputs(&self, tile: usize, width: usize) -> Outputs {
-        let (g, across) = (self.line.g, self.bands.across);
-        let (row, column) = (self.rows.start + tile / across, tile % across * SIDE);
-        let computed = &self.line.rows;
-        let first = (self.image * computed.len() + row - computed.start) * g.ow() + column;
-        Outputs { first: first * width, count: SIDE.min(g.ow() - column) }
+/// The places of the tiles of a chunk.
+struct Chunk {
+    /// The offsets of their rows in a point of V.
+    v: [usize; CHUNK],
+    outputs: [Outputs; CHUNK],
+    count: usize,
+}
+
+impl Default for Chunk {
+    fn default() -> Self {
+        Self { v: [0; CHUNK], outputs: [Outputs::default(); CHUNK], count: 0 }
+    }
+}
+
+impl Chunk {
+    fn outputs(&self) -> &[Outputs] {
+        &self.outputs[..self.count]
     }
 }
 
