@@ -70,6 +70,8 @@ const FITTED: Layers = &[
     [1, 64, 32, 32, 3, 1],
     [1, 8, 64, 64, 3, 1],
     [1, 32, 3, 64, 3, 1],
+    [1, 128, 3, 64, 7, 2],
+    [16, 64, 3, 64, 7, 2],
     [1, 32, 64, 128, 3, 2],
     [8, 16, 128, 256, 3, 2],
     [1, 32, 64, 128, 1, 2],
@@ -101,6 +103,8 @@ const HELD_OUT: Layers = &[
     [3, 7, 192, 128, 3, 1],
     [16, 8, 64, 64, 3, 1],
     [1, 40, 80, 80, 3, 1],
+    [1, 224, 3, 64, 7, 2],
+    [4, 96, 3, 96, 11, 4],
     [2, 12, 96, 192, 3, 2],
     [1, 28, 128, 256, 3, 2],
     [1, 16, 128, 256, 1, 2],
@@ -237,11 +241,12 @@ impl<'a> Case<'a> {
     }
 
     fn rows(&self) -> Result<Vec<Row>> {
-        const DENSE: [Algorithm; 3] = [Algorithm::Direct, Algorithm::Winograd2, Algorithm::Winograd4];
         let dense = Pattern::dense(self.g.filters_shape());
         let (x, w) = (noise(self.g.x_len(), 1), noise(self.g.w_len(), 2));
-        let mut ways: Vec<Way> =
-            DENSE.into_iter().filter_map(|algorithm| self.way([0, 1], algorithm, &w, &dense)).collect();
+        let mut ways: Vec<Way> = Algorithm::DENSE
+            .into_iter()
+            .filter_map(|algorithm| self.way([0, 1], algorithm, &w, &dense))
+            .collect();
         let mut estimates = vec![([0, 1], PackedConv2d::with(self.cpu, &self.g, &w, self.packing()))];
         for zeros in self.zeros() {
             let (w, pattern) = self.weight(zeros);
@@ -354,8 +359,7 @@ fn print(row: &Row) {
 /// Prints the errors of the estimates and the time lost by choices, for each list of layers.
 fn summarize(rows: &[Row]) {
     for set in ["fitted", "held out"] {
-        for algorithm in
-            [Algorithm::Winograd2, Algorithm::Winograd4, Algorithm::RowLanes].map(|a| a.to_string())
+        for algorithm in Algorithm::DENSE[1..].iter().chain(&[Algorithm::RowLanes]).map(Algorithm::to_string)
         {
             let of = |row: &&Row| {
                 // Dense algorithms appear beside each kind of zeros; they count once.

@@ -25,11 +25,10 @@ pub enum Way {
 
 impl Way {
     /// The dense ways. The fastest of them is the best dense kernel.
-    pub const DENSE: [Self; 3] = [
-        Self::Dense(Algorithm::Direct),
-        Self::Dense(Algorithm::Winograd2),
-        Self::Dense(Algorithm::Winograd4),
-    ];
+    pub const DENSE: [Self; 4] = {
+        let [direct, winograd2, winograd4, rows] = Algorithm::DENSE;
+        [Self::Dense(direct), Self::Dense(winograd2), Self::Dense(winograd4), Self::Dense(rows)]
+    };
 
     /// The ways that may skip work, in the order of tables.
     pub const SPARSE: [Self; 11] = [

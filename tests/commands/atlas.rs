@@ -15,12 +15,12 @@ fn rows(csv: &Path) -> Vec<Row> {
 fn every_way_is_checked_and_recorded() {
     let dir = tempfile::tempdir().unwrap();
     let out = dir.path().join("atlas");
-    let layers =
-        ["--layer", "16x32@9:3", "--layer", "32x24@7:1", "--layer", "16x16@6:3/2g16", "--layer", "96x40"];
+    let layers = ["16x32@9:3", "32x24@7:1", "16x16@6:3/2g16", "96x40", "8x32@20:7/2"];
+    let layers = layers.map(|layer| ["--layer", layer]).concat();
     let fixed =
         ["atlas", "--batch", "1,3", "--sparsity", "0,50,90", "--seconds", "0", "--thread-counts", "1,2"];
     let run = lopper(&[&fixed[..], &layers, &["--out", text(&out)]].concat()).succeeded();
-    assert!(run.err.contains("1/48: 16x32@9:3 (9x9x16 32 3x3/1), batch 1"), "{}", run.err);
+    assert!(run.err.contains("1/60: 16x32@9:3 (9x9x16 32 3x3/1), batch 1"), "{}", run.err);
     assert!(run.out.contains("Against the best dense kernel: cpu, 2 threads, batch 3"), "{}", run.out);
     let rows = rows(&out.join("atlas.csv"));
     let ways = |layer: &str| -> BTreeSet<&str> {
@@ -36,6 +36,7 @@ fn every_way_is_checked_and_recorded() {
     // A kernel of one tap is a weight, a depthwise one has one channel, and Winograd's algorithm needs 3×3.
     assert!(!ways("32x24@7:1").contains("kernel_block:8") && !ways("32x24@7:1").contains("F(4×4)"));
     assert!(!ways("16x16@6:3/2g16").contains("compacted") && ways("16x16@6:3/2g16").contains("pruned"));
+    assert!(ways("8x32@20:7/2").contains("F(1×4)") && !conv.contains("F(1×4)"));
     assert!(ways("96x40").contains("weight") && !ways("96x40").contains("compacted"));
     for row in &rows {
         assert!(row.low_ms <= row.median_ms && row.median_ms <= row.high_ms && row.low_ms > 0.0, "{row:?}");

@@ -1,9 +1,9 @@
 "use strict";
 const data = JSON.parse(document.getElementById("data").textContent);
 const COLORS = {
-  "direct": "direct", "F(2×2)": "f2", "F(4×4)": "f4", "masked": "masked", "compacted": "compacted",
-  "pruned_filters": "pruned_filters", "pruned": "pruned", "weight": "weight", "block:2": "block2", "block:4": "block4",
-  "block:8": "block8", "kernel_block:8": "kernel8", "kernel_block:16": "kernel16", "n:m": "nm",
+  "direct": "direct", "F(2×2)": "f2", "F(4×4)": "f4", "F(1×4)": "f14", "masked": "masked",
+  "compacted": "compacted", "pruned_filters": "pruned_filters", "pruned": "pruned", "weight": "weight",
+  "block:2": "block2", "block:4": "block4", "block:8": "block8", "kernel_block:8": "kernel8", "kernel_block:16": "kernel16", "n:m": "nm",
 };
 const WIDTH = 340, HEIGHT = 236, LEFT = 34, RIGHT = 8, TOP = 8, BOTTOM = 30;
 const color = (way) => `var(--${COLORS[way] ?? "direct"})`;

@@ -22,6 +22,9 @@ pub enum Algorithm {
 }
 
 impl Algorithm {
+    /// The algorithms that compute every weight, zero or not.
+    pub const DENSE: [Self; 4] = [Self::Direct, Self::Winograd2, Self::Winograd4, Self::WinogradRows];
+
     /// The tile size, if this is a Winograd algorithm.
     pub(super) fn tiling(self) -> Option<Tiling> {
         match self {
