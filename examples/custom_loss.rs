@@ -50,7 +50,7 @@ fn main() -> Result<()> {
         .callback(&mut stop)
         .fit(&mut graph, &mut data.train, Some(&mut data.val))?;
     for epoch in &epochs {
-        println!("epoch {}: Brier score {:.3}", epoch.epoch + 1, epoch.train_loss);
+        println!("epoch {}: Brier score {:.3}", epoch.number(), epoch.train_loss);
     }
     // Guessing costs 1 − 1/K = 0.9.
     assert!(epochs.last().is_some_and(|epoch| epoch.train_loss < 0.8));

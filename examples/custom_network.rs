@@ -42,7 +42,7 @@ fn main() -> Result<()> {
     )?;
     for epoch in &epochs {
         let top1 = epoch.val.map_or(f64::NAN, |accuracy| 100.0 * accuracy.top1());
-        println!("epoch {}: loss {:.3}, top-1 {top1:.1} %", epoch.epoch + 1, epoch.train_loss);
+        println!("epoch {}: loss {:.3}, top-1 {top1:.1} %", epoch.number(), epoch.train_loss);
     }
     assert!(epochs[3].train_loss < epochs[0].train_loss);
 

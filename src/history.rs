@@ -144,7 +144,7 @@ fn line<'a>(stage: &'a str, m: &EpochMetrics) -> Line<'a> {
     let interval = m.val.map(|accuracy| accuracy.wilson95());
     Line {
         stage,
-        epoch: m.epoch + 1,
+        epoch: m.number(),
         epochs: m.epochs,
         train_loss: m.train_loss,
         task_loss: m.parts.map(|parts| parts.task),
@@ -174,7 +174,7 @@ fn layer_lines<'a>(stage: &'a str, m: &'a EpochMetrics) -> Vec<LayerLine<'a>> {
         let (masked, pruned) = (masked(layer), pruned.iter().find(|pruned| pruned.layer == layer));
         LayerLine {
             stage,
-            epoch: m.epoch + 1,
+            epoch: m.number(),
             layer,
             zeros: masked.map(|l| l.zeros),
             weights: masked.map(|l| l.weights),

@@ -94,7 +94,7 @@ impl Callback for Progress<'_> {
         self.line(&format!(
             "{:>14}  epoch {}/{}: training loss {:.3}{validation} ({:.1} s, {:.0} images/s)",
             self.title,
-            m.epoch + 1,
+            m.number(),
             m.epochs,
             m.train_loss,
             m.seconds,

@@ -219,7 +219,7 @@ impl LastGood {
 
 impl Callback for LastGood {
     fn on_epoch_end(&mut self, graph: &mut Graph, epoch: &EpochMetrics) -> Result<Flow> {
-        self.0 = Some((format!("epoch {}", epoch.epoch + 1), graph.clone()));
+        self.0 = Some((format!("epoch {}", epoch.number()), graph.clone()));
         Ok(Flow::Continue)
     }
 }

@@ -127,8 +127,7 @@ pub fn epochs(row: &Row) -> String {
         let loss = epoch.val_loss.map_or("–".into(), |loss| format!("{loss:.4}"));
         let top1 = epoch.val.map_or("–".into(), |accuracy| format!("{:.2}", 100.0 * accuracy.top1()));
         let zeros = 100.0 * LayerSparsity::total(&epoch.sparsity).fraction();
-        text +=
-            &format!("| {} | {:.4} | {loss} | {top1} | {zeros:.2} |\n", epoch.epoch + 1, epoch.train_loss);
+        text += &format!("| {} | {:.4} | {loss} | {top1} | {zeros:.2} |\n", epoch.number(), epoch.train_loss);
     }
     text + "\n"
 }

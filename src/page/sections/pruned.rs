@@ -14,7 +14,7 @@ const COLUMNS: usize = 12;
 pub fn pruned(_: &Report, row: &Row) -> String {
     let epochs = row.details.as_ref().map_or(&[][..], |details| &details.epochs);
     let pruned: Vec<(usize, &Pruned)> =
-        epochs.iter().filter_map(|epoch| Some((epoch.epoch + 1, epoch.pruned.as_ref()?))).collect();
+        epochs.iter().filter_map(|epoch| Some((epoch.number(), epoch.pruned.as_ref()?))).collect();
     let (Some((first, _)), Some((last, end))) = (pruned.first(), pruned.last()) else { return String::new() };
     let along = |name: &str, share: fn(&Pruned) -> f64| Curve {
         name: name.into(),

@@ -51,7 +51,7 @@ fn by_epoch<'a>(
     (title, unit): (&str, &str),
     parts: impl Fn(&'a EpochMetrics) -> Vec<Part<'a>>,
 ) -> String {
-    let found: Vec<(usize, Vec<Part>)> = epochs.iter().map(|epoch| (epoch.epoch + 1, parts(epoch))).collect();
+    let found: Vec<(usize, Vec<Part>)> = epochs.iter().map(|epoch| (epoch.number(), parts(epoch))).collect();
     let found: Vec<&(usize, Vec<Part>)> = found.iter().filter(|(_, parts)| !parts.is_empty()).collect();
     let (Some((first, _)), Some((last, layers))) = (found.first(), found.last()) else {
         return String::new();

@@ -28,10 +28,10 @@ pub fn training(_: &Report, row: &Row) -> String {
 /// Losses, accuracy and learning rate by epoch.
 fn charts(epochs: &[EpochMetrics]) -> String {
     let along = |of: fn(&EpochMetrics) -> f64| -> Vec<(f64, f64)> {
-        epochs.iter().map(|epoch| ((epoch.epoch + 1) as f64, of(epoch))).collect()
+        epochs.iter().map(|epoch| (epoch.number() as f64, of(epoch))).collect()
     };
     let curve = |name: &str, points| Curve { name: name.into(), points, intervals: Vec::new() };
-    let last = epochs.iter().map(|epoch| epoch.epochs.max(epoch.epoch + 1)).max().unwrap_or(1);
+    let last = epochs.iter().map(|epoch| epoch.epochs.max(epoch.number())).max().unwrap_or(1);
     let x = (Axis::numbers(1, last), "epoch");
     let losses = [
         curve("training", along(|epoch| epoch.train_loss)),
@@ -69,7 +69,7 @@ fn figures(epochs: &[EpochMetrics]) -> String {
     let number = |value: Option<f64>| value.map_or("–".into(), |value| format!("{value:.4}"));
     let lines = epochs.iter().map(|epoch| {
         vec![
-            (epoch.epoch + 1).to_string(),
+            epoch.number().to_string(),
             number(Some(epoch.train_loss)),
             number(epoch.val_loss),
             epoch.val.map_or("–".into(), |accuracy| percent(accuracy.top1())),

@@ -53,6 +53,12 @@ pub struct EpochMetrics {
 }
 
 impl EpochMetrics {
+    /// The epoch as people count, from 1.
+    pub fn number(&self) -> usize {
+        // The epoch of a damaged file may be any number.
+        self.epoch.saturating_add(1)
+    }
+
     /// The metrics of `epoch`, from 0, of `epochs`, before anything is measured.
     pub fn unvalidated(epoch: usize, epochs: usize) -> Self {
         Self {
@@ -84,5 +90,16 @@ impl EpochMetrics {
         self.val_top5 = (scores.classes() > 5).then(|| scores.top(5));
         self.macro_f1 = confusion.macro_f1().map(|f1| f1.value);
         self.weighted_f1 = confusion.weighted_f1().map(|f1| f1.value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn epochs_are_counted_from_one_to_the_largest_number() {
+        let [first, last] = [0, usize::MAX].map(|epoch| EpochMetrics::unvalidated(epoch, 4).number());
+        assert_eq!((first, last), (1, usize::MAX));
     }
 }
