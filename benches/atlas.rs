@@ -8,13 +8,11 @@ mod common;
 
 use clap::Parser;
 use common::Options;
+use common::workload::{ATLAS_NETWORKS, ATLAS_SPARSITIES};
 use lopper::atlas::{self, Layer, Limits, Sweep, Table, Way};
 use lopper_engine::{Device, Error, Result};
 use std::process::ExitCode;
 use std::time::Duration;
-
-/// Percentages of zero weights.
-const SPARSITIES: [u32; 9] = [0, 25, 50, 60, 70, 80, 90, 95, 98];
 
 /// Benchmark of sparse kernels.
 #[derive(Parser)]
@@ -22,7 +20,7 @@ struct Arguments {
     #[command(flatten)]
     options: Options,
     /// Architectures, whose layers are measured once each
-    #[arg(long, value_delimiter = ',', default_value = "vgg16_bn,resnet18,resnet50,mobilenet_v2")]
+    #[arg(long, value_delimiter = ',', default_value = ATLAS_NETWORKS)]
     networks: Vec<String>,
     /// Only layers whose name contains one of these
     #[arg(long, value_delimiter = ',')]
@@ -37,7 +35,7 @@ struct Arguments {
     #[arg(long, value_delimiter = ',', default_value = "1,16", value_parser = clap::value_parser!(u16).range(1..))]
     batch: Vec<u16>,
     /// Percentages of zero weights
-    #[arg(long, value_delimiter = ',', default_values_t = SPARSITIES, value_parser = clap::value_parser!(u32).range(..100))]
+    #[arg(long, value_delimiter = ',', default_values_t = ATLAS_SPARSITIES, value_parser = clap::value_parser!(u32).range(..100))]
     sparsity: Vec<u32>,
     #[arg(long, value_delimiter = ',', help = format!("Only these ways, besides the dense ones: {}", Way::names()))]
     ways: Vec<Way>,

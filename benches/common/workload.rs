@@ -5,6 +5,11 @@ use lopper_kernels::buffer::Buffer;
 use lopper_kernels::shapes::Conv2d;
 use lopper_models::{Options, build, numbered_classes};
 
+/// The networks whose layers a whole atlas has, separated by commas.
+pub const ATLAS_NETWORKS: &str = "vgg16_bn,resnet18,resnet50,mobilenet_v2";
+/// The percentages of zero weights of a whole atlas.
+pub const ATLAS_SPARSITIES: [u32; 9] = [0, 25, 50, 60, 70, 80, 90, 95, 98];
+
 /// Convolution of a network.
 #[derive(Clone)]
 pub struct ConvLayer {

@@ -1,4 +1,4 @@
-//! The atlas: its page, and the tables in `docs/sparse-vs-pruned.md`.
+//! The atlas: its page, its section of BENCHMARKS.md, and the tables in `docs/sparse-vs-pruned.md`.
 //!
 //! The document is written by hand except for blocks between `<!-- begin: NAME -->` and `<!-- end: NAME -->`, which are
 //! replaced by tables of the result file. Its prose states reasons and refers to the tables, so that it stays true when
@@ -6,8 +6,10 @@
 
 use super::blocks::replaced;
 use super::charts::distinct;
-use super::pages::{source, table, three};
+use super::markdown::{self, source, table, three};
+use super::peers::median;
 use crate::common::record::Record;
+use crate::common::workload::{ATLAS_NETWORKS, ATLAS_SPARSITIES};
 use lopper::atlas::{self, Crossing, Crossover, Row};
 use lopper_engine::Result;
 
@@ -23,6 +25,23 @@ const CLASSES: [Class; 4] = [
     ("linear layers", |shape| !shape.contains(' ')),
 ];
 
+/// The batch and the number of threads of the section of BENCHMARKS.md, and its ways.
+const SUMMARIZED: (usize, usize) = (16, 1);
+const WAYS: [&str; 9] = [
+    "masked",
+    "compacted",
+    "pruned",
+    "weight",
+    "block:2",
+    "block:4",
+    "block:8",
+    "kernel_block:8",
+    "kernel_block:16",
+];
+
+/// The date since which plans compute strided first layers by Winograd's algorithm along rows.
+const ALONG_ROWS: &str = "2026-11-29";
+
 /// Whether a layer reads an image, whose three channels are never dead.
 fn image(shape: &str) -> bool {
     shape.split(' ').next().is_some_and(|input| input.ends_with("x3"))
@@ -31,6 +50,73 @@ fn image(shape: &str) -> bool {
 /// Returns the page.
 pub fn page(record: &Record<Row>) -> String {
     atlas::page("Atlas of sparse kernels", &record.provenance, &record.rows)
+}
+
+/// Returns the section of BENCHMARKS.md: the median speedup of each way over the best dense kernel.
+pub fn section(record: &Record<Row>) -> String {
+    let sparsities = distinct(&record.rows, |row| row.sparsity);
+    let mut lines: Vec<Vec<String>> = Vec::new();
+    for_each_class(
+        &record.rows,
+        |row| &row.shape,
+        |row| (row.batch, row.threads),
+        |title, here| {
+            if (here[0].batch, here[0].threads) == SUMMARIZED {
+                let class = title.split(',').next().unwrap_or(title);
+                lines.extend(WAYS.iter().filter_map(|way| medians(class, way, &here, &sparsities)));
+            }
+        },
+    );
+    let words = format!(
+        "Every layer in every way of being sparse, at the same shares of zero weights. The table has the number of layers and the median
+of their speedups over the best dense kernel, at {}, with the kernel that the plan chooses. Layers that read images
+and strided 3×3 convolutions are in the result file only. [The atlas](docs/benchmarks/atlas.html) draws all layers, and
+[docs/sparse-vs-pruned.md](docs/sparse-vs-pruned.md) explains its curves.{}",
+        place_of(SUMMARIZED.0, SUMMARIZED.1),
+        gaps(record)
+    );
+    let titles: Vec<String> = sparsities.iter().map(|s| format!("{s} %")).collect();
+    let mut head = vec!["layers", "way", "number"];
+    head.extend(titles.iter().map(String::as_str));
+    markdown::section("Atlas of sparse kernels", record, &words) + &table(2, &head, lines)
+}
+
+/// A line of the section's table, if any layer has the way.
+fn medians(class: &str, way: &str, here: &[&Row], sparsities: &[u32]) -> Option<Vec<String>> {
+    let of_way = |row: &&&Row| (row.way.as_str(), row.packed.as_str()) == (way, "chosen");
+    let rows: Vec<&Row> = here.iter().filter(of_way).copied().collect();
+    let layers = distinct(&rows, |row| &row.layer).len();
+    let mut cells = vec![class.to_string(), way.to_string(), layers.to_string()];
+    cells.extend(sparsities.iter().map(|&sparsity| {
+        let there = rows.iter().filter(|row| row.sparsity == sparsity);
+        let speedups: Vec<f64> = there.map(|row| row.over_best).collect();
+        if speedups.is_empty() { "–".into() } else { three(median(speedups)) }
+    }));
+    (layers > 0).then_some(cells)
+}
+
+/// Says what a whole atlas would have besides, and what plans do since it was measured.
+fn gaps(record: &Record<Row>) -> String {
+    let has_network = |network: &str| {
+        let prefix = format!("{network} ");
+        record.rows.iter().any(|row| row.layer.starts_with(&prefix))
+    };
+    let has_sparsity = |sparsity: u32| record.rows.iter().any(|row| row.sparsity == sparsity);
+    let networks = ATLAS_NETWORKS.split(',').filter(|network| !has_network(network));
+    let sparsities = ATLAS_SPARSITIES.iter().filter(|&&sparsity| !has_sparsity(sparsity));
+    let mut missing: Vec<String> = networks.map(|network| format!("the layers of {network}")).collect();
+    missing.extend(sparsities.map(|sparsity| format!("{sparsity} % zeros")));
+    let mut text = String::new();
+    if !missing.is_empty() {
+        text += &format!("\n\nNot measured: {}.", missing.join(", "));
+    }
+    if record.says("date") < ALONG_ROWS {
+        text += &format!(
+            "\n\nThese results are older than Winograd's algorithm along rows, which plans use for strided first layers of few
+channels since {ALONG_ROWS}."
+        );
+    }
+    text
 }
 
 /// Returns `text` with its blocks replaced.

@@ -3,14 +3,17 @@
 //! ```text
 //!   docs/benchmarks/*.csv ─► Results ─► pages (tables)  ─► BENCHMARKS.md
 //!                                    ├► charts (dots)   ─► docs/benchmarks/*.svg
-//!                                    └► atlas           ─► docs/benchmarks/atlas.html, docs/sparse-vs-pruned.md
+//!                                    └► atlas           ─► docs/benchmarks/atlas.html, docs/sparse-vs-pruned.md, a section
+//!                                                          of BENCHMARKS.md
 //!   docs/tutorial/*/report.json ─────► tutorial, values  ─► docs/tutorial/*.md, a table of README.md
 //! ```
 
 pub mod atlas;
 pub mod blocks;
 mod charts;
+mod comparisons;
 mod dots;
+mod markdown;
 mod pages;
 pub mod peers;
 mod pruners;

@@ -1,11 +1,10 @@
 //! The document: the source and the tables of each result file.
 
-use super::Results;
 use super::charts::distinct;
-use super::peers::{Case, cases, engines};
-use super::pruners;
+use super::markdown::{or_dash, section, table, three};
+use super::{Results, atlas, comparisons, pruners};
 use crate::common::record::Record;
-use crate::common::rows::{Conv2dRow, LinearRow, PeerRow, PrunerRow, ResourcesRow, SparseRow, TargetRow};
+use crate::common::rows::{Conv2dRow, LinearRow, PrunerRow, ResourcesRow, SparseRow};
 use serde::de::DeserializeOwned;
 
 const HEAD: &str = "\
@@ -26,111 +25,55 @@ measured alongside each case, in the same process.
 pub fn document(results: &Results) -> String {
     [
         HEAD.to_string(),
-        peers(results),
-        sparse_peers(results),
-        onnx_peers(results),
+        machines(results),
+        comparisons::peers(results),
+        comparisons::sparse_peers(results),
+        comparisons::onnx_peers(results),
         pruners(&results.pruners),
         networks(results),
         conv2d(&results.conv2d),
         linear(&results.linear),
         sparse(&results.sparse),
+        atlas::section(&results.atlas),
         images(results),
         gpu(&results.cuda_resources),
     ]
     .join("\n")
 }
 
-/// Returns a heading, the command, date and machine of the measurement, and `words`.
-fn section<Row: DeserializeOwned>(title: &str, record: &Record<Row>, words: &str) -> String {
-    let says = |key| record.says(key);
-    let short = says("command").contains("--quick") || says("command").contains("--rounds 1 ");
-    let caution = if short { "**A short run that tests the benchmark, not the machine.**\n\n" } else { "" };
-    format!("## {title}\n\n{}\n\n{caution}{words}\n", source(record))
-}
-
-/// Returns the command, date, commit and machine of a measurement.
-pub fn source<Row: DeserializeOwned>(record: &Record<Row>) -> String {
-    let says = |key| record.says(key);
-    format!(
-        "    {}\n\n{}, commit {}: {}, {} cores, {}, {}.",
-        says("command"),
-        says("date"),
-        says("commit"),
-        says("cpu"),
-        says("cores"),
-        says("isa"),
-        says("rustc")
-    )
-}
-
-/// Returns a Markdown table, whose first `words` columns hold words and the others numbers.
-pub fn table(words: usize, head: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
-    let line = |cells: &[String]| format!("| {} |\n", cells.join(" | "));
-    let rules = (0..head.len()).map(|i| if i < words { "---" } else { "---:" }.to_string());
-    let head = head.iter().map(|cell| cell.to_string());
-    let mut text = format!("\n{}{}", line(&head.collect::<Vec<_>>()), line(&rules.collect::<Vec<_>>()));
-    rows.into_iter().for_each(|row| text += &line(&row));
-    text
-}
-
-/// Formats three significant digits.
-pub fn three(value: f64) -> String {
-    let decimals = if value <= 0.0 { 2 } else { (2 - value.log10().floor() as i32).clamp(0, 3) };
-    format!("{value:.*}", decimals as usize)
-}
-
-fn percent(part: f64, whole: f64) -> String {
-    format!("{:.0} %", 100.0 * part / whole)
-}
-
-/// Returns the value, or a dash if it is missing.
-fn or_dash(value: Option<String>) -> String {
-    value.unwrap_or_else(|| "–".into())
-}
-
-fn peers(results: &Results) -> String {
-    let Results { peers, targets, .. } = results;
-    let words = format!(
-        "In each round, every engine runs in turn in its own process; a ratio is the median of the ratios of all
-rounds. Batch norms are folded everywhere, and VGG16's pool from 4×4 to 7×7 pixels (at 128 px) is folded into the first
-linear layer. *Of best* is lopper's time over that of the fastest other engine; the last column is lopper's target.\n
-Engines: {}.\n
-![latency of whole networks](docs/benchmarks/networks.svg)",
-        peers.says("engines")
-    );
-    let mut text = section("Comparison with other engines", peers, &words);
-    for (kind, title) in [
-        ("network", "Whole networks: inference, ms"),
-        ("training", "Training: a step of forward, backward and Adam, ms"),
-        ("layer", "Convolutions, 3×3 of stride 1, ms"),
-        ("images", "Images: decode, random resized crop, flip, normalize, on one thread, ms per image"),
-    ] {
-        let cases = cases(&peers.rows, kind);
-        if !cases.is_empty() {
-            text += &format!("\n### {title}\n{}", peer_table(&cases, &targets.rows));
-        }
+/// Lists the dates and machines of the measurements, each with its result files.
+fn machines(results: &Results) -> String {
+    let files = [
+        ("peers", origin(&results.peers)),
+        ("sparse_peers", origin(&results.sparse_peers)),
+        ("onnx_peers", origin(&results.onnx_peers)),
+        ("pruners", origin(&results.pruners)),
+        ("networks", origin(&results.networks)),
+        ("conv2d", origin(&results.conv2d)),
+        ("linear", origin(&results.linear)),
+        ("sparse", origin(&results.sparse)),
+        ("atlas", origin(&results.atlas)),
+        ("images", origin(&results.images)),
+    ];
+    let mut text = "Compare figures within a section only: sections differ in date, commit and machine, which each of them names \
+with its command. These are the machines and their result files in `docs/benchmarks`:\n\n"
+        .to_string();
+    for origin in distinct(&files, |(_, origin)| origin) {
+        let of_origin = files.iter().filter(|file| file.1 == *origin);
+        let names: Vec<String> = of_origin.map(|(name, _)| format!("`{name}.csv`")).collect();
+        text += &format!("- {origin}: {}\n", names.join(", "));
     }
     text
 }
 
-fn sparse_peers(results: &Results) -> String {
-    let words = "Single weights are zero in every layer but the first and the last one; `resnet18+90` has 90 % zeros. Both
-engines read the same weights: lopper from a model file with masks, the other one from an ONNX file with the same zeros.";
-    let cases = cases(&results.sparse_peers.rows, "sparse");
-    let mut text = section("Networks with zero weights beside DeepSparse", &results.sparse_peers, words);
-    text += &peer_table(&cases, &results.targets.rows);
-    text
+/// Returns the date, the machine and the instruction set of a measurement.
+fn origin<Row: DeserializeOwned>(record: &Record<Row>) -> String {
+    let [date, cpu, isa] = ["date", "cpu", "isa"].map(|key| record.says(key));
+    format!("{date}, {cpu}, {isa}")
 }
 
-fn onnx_peers(results: &Results) -> String {
-    let Results { onnx_peers, targets, .. } = results;
-    let words = format!(
-        "lopper writes each network to an ONNX file and reads it back, as the other engines read it; *built in* is the network as
-it was, in turn with it in one process.\n\nEngines: {}.",
-        onnx_peers.says("engines")
-    );
-    let cases = cases(&onnx_peers.rows, "onnx");
-    section("Networks from ONNX files", onnx_peers, &words) + &peer_table(&cases, &targets.rows)
+fn percent(part: f64, whole: f64) -> String {
+    format!("{:.0} %", 100.0 * part / whole)
 }
 
 fn pruners(record: &Record<PrunerRow>) -> String {
@@ -141,27 +84,6 @@ seeds; latency is over the dense network's, all networks in turn.\n\nEngines: {}
         record.says("engines")
     );
     section("Criteria beside Torch-Pruning's", record, &words) + &pruners::by_method(&record.rows)
-}
-
-fn peer_table(cases: &[Case], targets: &[TargetRow]) -> String {
-    let engines = engines(cases);
-    let mut head = vec!["case", "px", "batch", "threads", "lopper"];
-    head.extend(&engines);
-    head.extend(["of best", "target"]);
-    let rows = cases.iter().map(|case| {
-        let PeerRow { what, size, batch, threads, .. } = case.row;
-        let mut row = vec![what.clone(), size.to_string(), batch.to_string(), threads.to_string()];
-        row.push(three(case.lopper_ms()));
-        row.extend(engines.iter().map(|engine| or_dash(case.ms(engine).map(three))));
-        row.push(format!("**{:.2}**", case.best().1));
-        let aims = case.targets(targets).into_iter().map(|(at_most, peer, ratio)| match peer {
-            "best" => format!("≤ {at_most:.2}"),
-            _ => format!("≤ {at_most:.2} of {peer}: {ratio:.2}"),
-        });
-        row.push(aims.collect::<Vec<_>>().join("; "));
-        row
-    });
-    table(1, &head, rows)
 }
 
 fn networks(results: &Results) -> String {
@@ -293,13 +215,19 @@ between runs, and can then be read faster than from memory.";
 }
 
 fn sparse(record: &Record<SparseRow>) -> String {
-    let words = "VGG16's convolutions. The layer and the one before it have the same share of dead filters. *Masked* skips dead
-filters, and *pruned filters*, whose tensors have none, is its bound. *Compacted* also skips dead inputs but keeps every
-width; its bound is *pruned*, which has no dead channels left. Speedups are over dense, timed in turn with it.\n
-![speedups by technique](docs/benchmarks/sparse.svg)";
-    let mut text = section("Speedup from dead filters", record, words);
-    let dead = distinct(&record.rows, |row| row.dead_percent);
     let timed = distinct(&record.rows, |row| row.technique.as_str());
+    let bound = match timed.contains(&"pruned filters") {
+        true => ", and *pruned filters*, whose tensors have none, is its bound",
+        false => "",
+    };
+    let words = format!(
+        "VGG16's convolutions. The layer and the one before it have the same share of dead filters. *Masked* skips dead
+filters{bound}. *Compacted* also skips dead inputs but keeps every
+width; its bound is *pruned*, which has no dead channels left. Speedups are over dense, timed in turn with it.\n
+![speedups by technique](docs/benchmarks/sparse.svg)"
+    );
+    let mut text = section("Speedup from dead filters", record, &words);
+    let dead = distinct(&record.rows, |row| row.dead_percent);
     let techniques = ["masked", "pruned filters", "compacted", "pruned"];
     let techniques: Vec<&str> = techniques.into_iter().filter(|name| timed.contains(name)).collect();
     let columns: Vec<(usize, &str)> =

@@ -102,7 +102,54 @@ impl<'a> Case<'a> {
     }
 }
 
-fn median(mut values: Vec<f64>) -> f64 {
+/// Says how far the rounds of each engine are apart, which tells how quiet the machine was.
+pub fn noise(cases: &[Case]) -> String {
+    let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+    for (engine, times) in cases.iter().flat_map(|case| &case.engines) {
+        let fastest = times.iter().copied().fold(f64::INFINITY, f64::min);
+        let slowest = times.iter().copied().fold(0.0, f64::max);
+        let factors = if [LOPPER, BUILT_IN].contains(engine) { &mut ours } else { &mut theirs };
+        factors.push(slowest / fastest);
+    }
+    if ours.is_empty() || theirs.is_empty() {
+        return String::new();
+    }
+    let [(our_median, our_most), (their_median, their_most)] = [ours, theirs].map(|factors| {
+        let most = factors.iter().copied().fold(1.0, f64::max);
+        (median(factors), most)
+    });
+    format!(
+        "How quiet the machine was: from the fastest to the slowest round of a case, lopper's time differs by a factor of \
+{our_median:.2} in the median and {our_most:.2} at most, the others' by {their_median:.2} and {their_most:.2}."
+    )
+}
+
+/// Says which cases miss their targets.
+pub fn missed(cases: &[Case], targets: &[TargetRow]) -> String {
+    let (mut count, mut missed) = (0, Vec::new());
+    for case in cases {
+        let PeerRow { what, size, batch, threads, .. } = case.row;
+        let threads = if *threads == 1 { "1 thread".to_string() } else { format!("{threads} threads") };
+        for (at_most, peer, ratio) in case.targets(targets) {
+            count += 1;
+            let engine = if peer == "best" { case.best().0 } else { peer };
+            if ratio > at_most {
+                missed.push(format!(
+                    "- {what}, {size} px, batch {batch}, {threads}: {ratio:.3} of {engine}'s time; the target is {at_most:.2}"
+                ));
+            }
+        }
+    }
+    match (count, missed.len()) {
+        (0, _) => String::new(),
+        (1, 0) => "The target is met.".into(),
+        (_, 0) => format!("All {count} targets are met."),
+        (_, misses) => format!("Targets missed: {misses} of {count}.\n\n{}", missed.join("\n")),
+    }
+}
+
+/// Returns the middle of `values`, of which there is at least one.
+pub fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     let middle = values.len() / 2;
     if values.len() % 2 == 1 { values[middle] } else { (values[middle - 1] + values[middle]) / 2.0 }

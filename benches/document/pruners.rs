@@ -1,6 +1,6 @@
 //! Which channels to remove: lopper's criteria beside Torch-Pruning's, at equal measured latency.
 
-use super::pages::table;
+use super::markdown::table;
 use crate::common::rows::PrunerRow;
 use lopper::report::seeded_percent;
 use lopper_engine::train::metrics::mean95;

@@ -5,7 +5,7 @@ use crate::common::check::Expected;
 use crate::common::record::Record;
 use crate::common::rows::{ImagesRow, PeerRow, TargetRow};
 use crate::common::workload::noise;
-use crate::document::peers::{cases, engines};
+use crate::document::peers::{cases, engines, missed, noise};
 use lopper::atlas::Row;
 use lopper_kernels::cpu::{self, Cpu, Isa};
 use lopper_kernels::shapes::Conv2d;
@@ -133,4 +133,13 @@ fn drift_between_rounds_cancels() {
     };
     let targets = [target("*", "a"), target("resnet18", "best"), target("vgg16", "a"), target("*", "none")];
     assert_eq!(cases[0].targets(&targets), [(0.9, "a", 0.5), (0.9, "best", 2.0)]);
+    // One of the two is met.
+    let line = "- resnet18, 128 px, batch 1, 2 threads: 2.000 of b's time; the target is 0.90";
+    assert_eq!(missed(&cases, &targets), format!("Targets missed: 1 of 2.\n\n{line}"));
+    assert_eq!(missed(&cases, &targets[..1]), "The target is met.");
+    assert_eq!(missed(&cases, &targets[3..]), "");
+    assert!(
+        noise(&cases).contains("differs by a factor of 2.00 in the median and 2.00 at most"),
+        "the drift is told"
+    );
 }
