@@ -2,30 +2,28 @@
 
 use super::Common;
 use super::export::write;
+use super::foreign::Foreign;
 use super::formats::{Format, OnnxArgs, is_onnx};
-use super::import_onnx::OnnxImages;
 use crate::output_file::refuse_existing;
 use clap::Args;
-use lopper_engine::{Error, Result, file};
+use lopper_engine::{Error, Graph, Result, file};
 use serde_json::json;
 use std::path::PathBuf;
 
-/// Convert a network from one format to another: a model file or an ONNX file, to either of them, to a module of
-/// PyTorch, or to a file of its weights alone as torch.save writes it.
+/// Convert a network from one format to another: a model file, an ONNX file or weights of PyTorch, to a model file, an
+/// ONNX file, a module of PyTorch, or a file of its weights alone as torch.save writes it.
 #[derive(Args)]
 pub struct Convert {
-    /// The network: a model file, or .onnx
+    /// The network: a model file, an .onnx file, or weights with PyTorch's names (.pth, .pt, .bin, .safetensors) and
+    /// --arch
     input: PathBuf,
     /// The file to write: .safetensors (a model file), .onnx, .py or .pth (weights only)
     #[arg(value_parser = super::formats::written_path())]
     output: PathBuf,
-    /// Side of the images in pixels, where an ONNX file leaves it open
-    #[arg(long, default_value_t = 224, value_parser = super::image_side)]
-    size: usize,
+    #[command(flatten)]
+    foreign: Foreign,
     #[command(flatten)]
     onnx: OnnxArgs,
-    #[command(flatten)]
-    images: OnnxImages,
     /// Overwrite the file if it exists
     #[arg(long)]
     force: bool,
@@ -39,19 +37,24 @@ impl Convert {
         };
         self.onnx.check(format)?;
         refuse_existing(&self.output, self.force)?;
-        let graph = match (is_onnx(&self.input), self.images.is_given()) {
-            (true, _) => self.images.import(&self.input, self.size)?,
-            (false, false) => file::load(&self.input)?,
-            (false, true) => {
-                return Err(Error::invalid(
-                    "--mean, --std: apply to ONNX files only; a model file has its own",
-                ));
-            }
-        };
+        let graph = self.read(common)?;
         let written = write(&graph, &self.output, format, &self.onnx, self.force)?;
         common.print(&json!({ "written": written[0] }), || {
             let files: Vec<String> = written.iter().map(|path| path.display().to_string()).collect();
             format!("wrote {}", files.join(" and "))
         })
+    }
+    fn read(&self, common: &Common) -> Result<Graph> {
+        let input = &self.input;
+        let model = input.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("safetensors"));
+        if is_onnx(input) || self.foreign.is_weights() || !model {
+            return Ok(self.foreign.read(input, common)?.0);
+        }
+        match self.foreign.given() {
+            Some(option) => Err(Error::invalid(format!(
+                "{option}: applies to ONNX files and to weights of an architecture (--arch) only; a model file has its own"
+            ))),
+            None => file::load(input),
+        }
     }
 }

@@ -168,7 +168,10 @@ const EXAMPLES: &[(&str, &[&str])] = &[
     ),
     (
         "convert",
-        &["lopper convert network.onnx network.safetensors", "lopper convert network.onnx network.py"],
+        &[
+            "lopper convert network.onnx network.safetensors",
+            "lopper convert resnet18-f37072fd.pth resnet18.onnx --arch resnet18",
+        ],
     ),
     (
         "completions",

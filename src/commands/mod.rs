@@ -19,6 +19,7 @@ mod export;
 mod factorize;
 mod file_names;
 mod fold;
+mod foreign;
 mod formats;
 mod help;
 mod import_onnx;

@@ -1,19 +1,13 @@
 //! `lopper import`.
 
-use super::formats::is_onnx;
-use super::import_onnx::OnnxImages;
+use super::Common;
+use super::foreign::Foreign;
 use super::import_outputs::KeepOutputs;
-use super::train::parse_head;
-use super::{Common, classes, is_file, open_network};
 use crate::output_file::refuse_existing;
-use crate::progress::note;
 use clap::Args;
-use lopper_engine::info::{Preparation, Resize};
-use lopper_engine::torchvision::{Assignment, ImportReport};
-use lopper_engine::{Error, Graph, Result, file, torchvision};
-use lopper_models::{Head, is_auxiliary, last_layer, last_layers, new_head, our_name, with_outputs};
+use lopper_engine::{Result, file};
 use serde_json::json;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// Read weights of PyTorch into an architecture: a safetensors file, or a state dict or checkpoint of torch.save, of
 /// which only the tensors are read. Or read a whole network from an ONNX file.
@@ -21,36 +15,10 @@ use std::path::{Path, PathBuf};
 pub struct Import {
     /// A .safetensors, .pth, .pt or .bin file with PyTorch's names, or an .onnx file
     weights: PathBuf,
-    /// The architecture, or a model file with it; an ONNX file has its own
-    #[arg(long)]
-    arch: Option<String>,
-    /// Number of classes of the architecture [default: those of its published weights, mostly ImageNet's 1000]
-    #[arg(long, value_parser = classes())]
-    classes: Option<u32>,
-    /// Read weights of any number of classes, or without a last layer: keep their body and draw a new head for the
-    /// classes of the architecture, as --classes does if the number differs
-    #[arg(long)]
-    new_head: bool,
-    /// Assign tensors to layers by their shapes and order, whatever their names: the last resort. Prints the pairs;
-    /// check the accuracy
-    #[arg(long)]
-    by_order: bool,
-    /// Kind of the new head: own, for a new last layer, or fastai [default: own]
-    #[arg(long, requires = "new_head", value_parser = parse_head)]
-    head: Option<Head>,
-    /// Side of the architecture's square images in pixels, or of an ONNX file's if that leaves it open [default: that
-    /// of the architecture's published weights, mostly 224; 224 for an ONNX file]
-    #[arg(long, value_parser = super::image_side)]
-    size: Option<usize>,
-    /// Size of an image before its center is cropped: none, square, the shorter side in pixels, or center:SHARE
-    /// [default: the model file's; for an architecture that of its published weights, mostly 256 of 224, and in
-    /// proportion, or below 128 pixels the largest centered square]
-    #[arg(long)]
-    resize: Option<Resize>,
+    #[command(flatten)]
+    foreign: Foreign,
     #[command(flatten)]
     outputs: KeepOutputs,
-    #[command(flatten)]
-    images: OnnxImages,
     /// The model file to write
     #[arg(long, value_parser = super::safetensors_path())]
     out: PathBuf,
@@ -59,191 +27,12 @@ pub struct Import {
     force: bool,
 }
 
-/// Below this size, networks are made for small images as a whole rather than for the centers of larger ones.
-const WHOLE_BELOW: usize = 128;
-
-/// Side of the images of an ONNX file that leaves it open.
-const OPEN_SIDE: usize = 224;
-
 impl Import {
     pub fn run(&self, common: &Common) -> Result<()> {
         refuse_existing(&self.out, self.force)?;
-        match &self.arch {
-            Some(arch) if !is_onnx(&self.weights) => self.weights(arch, common),
-            None if is_onnx(&self.weights) => self.network(common),
-            Some(_) => Err(Error::file(
-                &self.weights,
-                "--arch applies to weights only; an ONNX file is a whole network",
-            )),
-            None => Err(Error::file(&self.weights, "expected --arch, the architecture of these weights")),
-        }
-    }
-
-    /// Imports a whole network.
-    fn network(&self, common: &Common) -> Result<()> {
-        let given = [
-            (self.classes.is_some(), "--classes"),
-            (self.new_head, "--new-head"),
-            (self.by_order, "--by-order"),
-        ];
-        if let Some((_, option)) = given.iter().find(|(given, _)| *given) {
-            return Err(Error::invalid(format!("{option}: applies to weights of an architecture only")));
-        }
-        let mut graph = self.images.import(&self.weights, self.size.unwrap_or(OPEN_SIDE))?;
-        if let Some(resize) = self.resize {
-            graph.info.preparation = Some(Preparation { resize, ..Preparation::center(1.0) });
-        }
+        let (mut graph, read) = self.foreign.read(&self.weights, common)?;
         self.outputs.apply(&mut graph, common)?;
         file::save(&graph, &self.out)?;
-        common.print(&json!({ "written": self.out }), || {
-            format!("{} layers read; wrote {}", graph.nodes().len() - 1, self.out.display())
-        })
-    }
-
-    /// Imports weights into the architecture `arch`.
-    fn weights(&self, arch: &str, common: &Common) -> Result<()> {
-        if self.images.is_given() {
-            return Err(Error::invalid(
-                "--mean, --std: apply to ONNX files only; an architecture has its own",
-            ));
-        }
-        let mut graph = if is_file(arch) {
-            // A model file has its own size.
-            open_network(arch, self.classes, OPEN_SIDE, None)?
-        } else {
-            let published = lopper_models::pretraining(arch)?;
-            let size = self.size.unwrap_or(published.size);
-            let classes = self.classes.or(u32::try_from(published.classes).ok());
-            let mut graph = open_network(arch, classes, size, None)?;
-            // The normalization and preparation of the published weights; a model file stores its own.
-            (graph.info.mean, graph.info.std) = (published.mean.to_vec(), published.std.to_vec());
-            graph.info.preparation = Some(match size {
-                size if size < WHOLE_BELOW => Preparation::center(1.0),
-                size => published.preparation(size),
-            });
-            graph
-        };
-        if let Some(resize) = self.resize {
-            graph.info.preparation = Some(Preparation { resize, ..Preparation::center(1.0) });
-        }
-        let report = self.read(&mut graph, arch, common.seed.unwrap_or(0))?;
-        report_import(&self.weights, &report);
-        self.outputs.apply(&mut graph, common)?;
-        file::save(&graph, &self.out)?;
-        common.print(&json!({ "written": self.out }), || {
-            format!("{} tensors read; wrote {}", report.imported, self.out.display())
-        })
-    }
-
-    /// Reads the weights into `graph`. If only the number of classes differs and the user gave one, or asks for a new
-    /// head, the head is drawn.
-    fn read(&self, graph: &mut Graph, arch: &str, seed: u64) -> Result<ImportReport> {
-        if self.new_head {
-            return self.import_body(graph, seed);
-        }
-        self.read_into(graph, &[]).or_else(|error| match self.of_other_classes(graph, arch) {
-            Some(_) if self.classes.is_some() && !is_file(arch) => self.import_body(graph, seed),
-            other => Err(other.unwrap_or_else(|| self.with_hint(graph, error))),
-        })
-    }
-
-    /// Reads the weights into `graph`, whose architecture may have other names in other repositories. The file may lack
-    /// the layers `absent`.
-    fn read_into(&self, graph: &mut Graph, absent: &[String]) -> Result<ImportReport> {
-        let arch = graph.info.arch.clone();
-        let rename = |theirs: &str| our_name(&arch, theirs);
-        let auxiliary = |theirs: &str| is_auxiliary(&arch, theirs);
-        let assignment =
-            Assignment { rename: &rename, by_order: self.by_order, absent, auxiliary: &auxiliary };
-        torchvision::import_assigned(graph, &self.weights, &assignment)
-    }
-
-    /// The number of outputs that the layer `name` of `graph` has in the file, if it is there.
-    fn outputs_of(&self, graph: &Graph, name: &str) -> Result<Option<usize>> {
-        let rename = |theirs: &str| our_name(&graph.info.arch, theirs);
-        let assignment = Assignment { by_order: self.by_order, ..Assignment::named(&rename) };
-        torchvision::outputs_of(graph, &self.weights, name, &assignment)
-    }
-
-    /// Reads weights of any number of classes, or without a last layer, into `graph`. Returns the network of their
-    /// classes.
-    fn body(&self, graph: &Graph) -> Result<(Graph, ImportReport)> {
-        let last = last_layers(graph)?;
-        let names: Vec<String> = last.into_iter().map(|id| graph.nodes()[id].name.clone()).collect();
-        let outputs = self.outputs_of(graph, &names[0])?;
-        let mut read = outputs.map_or_else(|| Ok(graph.clone()), |outputs| with_outputs(graph, outputs))?;
-        let absent = if outputs.is_none() { &names[..] } else { &[] };
-        let mut report = self.read_into(&mut read, absent)?;
-        if outputs.is_none() {
-            report.notes.push(format!("has no `{}`: it holds the body alone", names.join("`, `")));
-        }
-        Ok((read, report))
-    }
-
-    /// Reads a body into `graph`, then puts a new head for its own classes on it.
-    fn import_body(&self, graph: &mut Graph, seed: u64) -> Result<ImportReport> {
-        let (body, report) = self.body(graph)?;
-        let info = graph.info.clone();
-        let new = new_head(&body, info.classes.clone(), self.head.unwrap_or_default(), Some(seed))?;
-        note(&new);
-        *graph = new.graph;
-        graph.info = info;
-        Ok(report)
-    }
-
-    /// The error of weights that fit `graph` except for their last layer.
-    fn of_other_classes(&self, graph: &Graph, arch: &str) -> Option<Error> {
-        let name = graph.nodes()[last_layer(graph).ok()?].name.clone();
-        let (expected, found) = (graph.info.classes.len(), self.outputs_of(graph, &name).ok()?);
-        self.body(graph).ok()?;
-        let draws = format!("--new-head keeps the body and draws a new `{name}`");
-        let message = match found {
-            None => format!("has no `{name}`: {draws}"),
-            Some(found) if is_file(arch) => {
-                format!("has {found} classes, expected {expected}: {draws}")
-            }
-            Some(found) => format!(
-                "has {found} classes, expected {expected}: {draws}, --classes {found} reads them as they are"
-            ),
-        };
-        Some(Error::file(&self.weights, message))
-    }
-
-    /// Adds to the error of other names that shapes and order would do.
-    fn with_hint(&self, graph: &Graph, error: Error) -> Error {
-        let rename = |_: &str| None;
-        let assignment = Assignment { by_order: true, ..Assignment::named(&rename) };
-        let fits = torchvision::import_assigned(&mut graph.clone(), &self.weights, &assignment).is_ok();
-        match error {
-            Error::File { path, message } if fits && !self.by_order => Error::File {
-                path,
-                message: format!("{message}; --by-order reads it: all shapes fit in their order"),
-            },
-            other => other,
-        }
-    }
-}
-
-/// Says how the weights were found in their file.
-fn report_import(path: &Path, report: &ImportReport) {
-    for remark in &report.notes {
-        note(format_args!("{}: {remark}", path.display()));
-    }
-    let (counters, others): (Vec<_>, Vec<_>) =
-        report.ignored.iter().map(String::as_str).partition(|name| torchvision::is_counter(name));
-    if !counters.is_empty() {
-        note(format_args!("{}: ignored counters of batches ({})", path.display(), counters.len()));
-    }
-    if !others.is_empty() {
-        note(format_args!("{}: ignored {}, which are no tensors", path.display(), shortened(&others, 8)));
-    }
-}
-
-/// Lists the first `most` names, and the number of further ones.
-fn shortened(names: &[&str], most: usize) -> String {
-    let shown = names[..names.len().min(most)].join(", ");
-    match names.len().saturating_sub(most) {
-        0 => shown,
-        more => format!("{shown} and {more} more"),
+        common.print(&json!({ "written": self.out }), || format!("{read}; wrote {}", self.out.display()))
     }
 }

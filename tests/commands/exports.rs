@@ -113,9 +113,36 @@ fn options_and_names_that_do_not_fit_are_refused() {
     import(&["--classes", "3"]).refused(&["--classes: applies to weights"]);
     import(&["--mean", "0.5"]).refused(&["--mean: expected 3 numbers, found 1"]);
     lopper(&["import", text(&start), "--out", &place("z.safetensors")]).refused(&["expected --arch"]);
-    lopper(&["convert", text(&start), &place("z.onnx"), "--std", "1,1,1"]).refused(&["--mean, --std"]);
+    let convert =
+        |options: &[&str]| lopper(&[&["convert", text(&start), &place("z.onnx")], options].concat());
+    convert(&["--std", "1,1,1"]).refused(&["--mean, --std: applies to ONNX files and to weights"]);
+    convert(&["--size", "64"]).refused(&["--size: applies to", "a model file has its own"]);
     for name in ["x.onnx", "x.safetensors", "x.pth", "x.h5", "x", "z.safetensors", "z.onnx"] {
         assert!(!folder.path().join(name).exists(), "{name}");
+    }
+}
+
+/// Weights of an architecture are converted in one step, and give what two steps give.
+#[test]
+fn weights_are_converted_through_their_architecture() {
+    let folder = tempfile::tempdir().unwrap();
+    let place = |name: &str| folder.path().join(name).display().to_string();
+    let network = build("resnet8", &Options::new(numbered_classes(4), [32, 32, 3])).unwrap();
+    file::save(&network, place("start.safetensors")).unwrap();
+    for weights in ["w.pth", "w.safetensors"] {
+        lopper(&["export", &place("start.safetensors"), "--out", &place(weights)]).succeeded();
+        let arch = ["--arch", "resnet8", "--classes", "4", "--size", "32"];
+        let outputs = ["a.onnx", "b.safetensors", "c.pth"];
+        for out in outputs {
+            lopper(&[&["convert", &place(weights), &place(out), "--force"], &arch[..]].concat()).succeeded();
+        }
+        let convert = ["convert", &place("b.safetensors"), &place("d.onnx"), "--force"];
+        lopper(&convert).succeeded();
+        assert_eq!(fs::read(place("a.onnx")).unwrap(), fs::read(place("d.onnx")).unwrap(), "{weights}");
+        assert_eq!(file::load(place("b.safetensors")).unwrap().params().count(), network.params().count());
+    }
+    for weights in ["c.pth", "w.safetensors"] {
+        lopper(&["convert", &place(weights), &place("e.onnx")]).refused(&[weights, "--arch"]);
     }
 }
 

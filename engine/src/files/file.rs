@@ -187,7 +187,7 @@ pub(crate) fn take_tensors(graph: &mut Graph, file: &mut TensorFile, prefix: &st
 fn program(file: &TensorFile) -> Result<Graph, String> {
     let text = file
         .metadata(KEY)
-        .ok_or("not a lopper model: its header has no graph (to read only weights, use `lopper import`)")?;
+        .ok_or("not a lopper model: its header has no graph (`lopper import` and `convert` read weights with --arch)")?;
     let preamble: Preamble =
         serde_json::from_str(text).map_err(|e| format!("the header's `{KEY}` entry is damaged: {e}"))?;
     let damaged = |e| format!("the graph in the header is damaged: {e}");
