@@ -9,7 +9,7 @@
 //!   chain     convert ─ conv ─────────── lanes ────── conv ─ convert
 //! ```
 //!
-//! Depthwise convolutions in between take a little longer in lanes, most of all on small maps and with stride 2.
+//! Depthwise convolutions in between take a little longer in lanes, most of all on small maps and with stride 2. Pools do not.
 //!
 //! The search starts with row lanes wherever they apply, switches runs of convolutions as long as the sum of the
 //! estimates falls, and keeps the result if it is below that of choosing each convolution alone. The estimates depend on

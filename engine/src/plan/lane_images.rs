@@ -2,15 +2,17 @@
 //!
 //! ```text
 //!   conv ─► image 0 ─ batch norm, relu ─► image 0 ─ conv ─► image 1 ─ pool ─►         image 1 never stays in lanes:
-//!                                                                                     a pool reads pixels
+//!                                                                                     an average reads pixels
 //! ```
 //!
-//! Batch norms, activations, sums and depthwise convolutions pass lanes on, so that their inputs and outputs count as one
-//! image. It stays in lanes if every convolution that reads or writes it computes in row lanes. `layouts.rs` decides with
+//! Batch norms, activations, sums, depthwise convolutions and 2×2 maximum pools pass lanes on, so that their inputs and outputs
+//! count as one image. It stays in lanes if every convolution that reads or writes it computes in row lanes. `layouts.rs` decides with
 //! the shapes of lanes, which this leaves out.
 
 use super::lower::{IMAGES, Op};
 use crate::Layer;
+use crate::graph::pool::{Pool, PoolKind, Window};
+use crate::layer::FixedWindow;
 
 /// What an operation does with lanes.
 #[derive(Clone, Copy, PartialEq)]
@@ -52,7 +54,19 @@ fn role(op: &Op) -> Role {
         Layer::Conv2d(conv) if conv.is_depthwise() => Role::PassesOn,
         Layer::Conv2d(conv) if conv.groups == 1 => Role::Computes,
         Layer::BatchNorm(_) | Layer::Activation(_) | Layer::Add => Role::PassesOn,
+        Layer::Pool(pool) if halves(pool) => Role::PassesOn,
         _ => Role::Pixels,
+    }
+}
+
+/// Whether `pool` is the maximum of windows of 2×2 pixels side by side.
+fn halves(pool: &Pool) -> bool {
+    let windows = FixedWindow { count_include_pad: true, ..FixedWindow::square(2, 2, 0) };
+    match pool.window {
+        Window::Fixed(window) => {
+            pool.kind == PoolKind::Max && FixedWindow { count_include_pad: true, ..window } == windows
+        }
+        Window::Adaptive(_) | Window::Global => false,
     }
 }
 
@@ -83,8 +97,6 @@ impl Ties {
 mod tests {
     use super::*;
     use crate::graph::layer::{BatchNorm, Conv2d};
-    use crate::graph::pool::Pool;
-    use crate::layer::FixedWindow;
     use crate::plan::lower::lower;
     use crate::{Graph, Param, Tensor};
     use lopper_kernels::params::Activation;
@@ -108,7 +120,10 @@ mod tests {
         let c = g.push("c", conv(1), &[depthwise]).unwrap();
         let pool = g.push("pool", Layer::Pool(Pool::max(FixedWindow::square(2, 2, 0))), &[c]).unwrap();
         let d = g.push("d", conv(1), &[pool]).unwrap();
-        g.push("e", conv(1), &[d]).unwrap();
+        let average = Layer::Pool(Pool::average(FixedWindow::square(2, 2, 0)));
+        let average = g.push("average", average, &[d]).unwrap();
+        let e = g.push("e", conv(1), &[average]).unwrap();
+        g.push("f", conv(1), &[e]).unwrap();
         let ops = lower(&g, [1, 8, 8, 4]).unwrap();
         let images = lane_images(&ops);
         let of = |name: &str| images[ops.iter().position(|op| op.node.name == name).unwrap()];
@@ -116,9 +131,10 @@ mod tests {
         assert_eq!(none, None, "the network's images are pixels");
         assert!(first.is_some() && read == first, "{images:?}");
         assert!(written.is_some() && written != read, "a residual is added in either layout: {images:?}");
-        assert_eq!(of("c"), [written, None], "through the depthwise convolution, up to the pool: {images:?}");
-        assert_eq!(of("d")[0], None);
-        assert!(of("d")[1].is_some() && of("e") == [of("d")[1], None], "the output is pixels: {images:?}");
+        assert_eq!(of("c")[0], written, "through the depthwise convolution: {images:?}");
+        assert!(of("c")[1].is_some() && of("d") == [of("c")[1], None], "through the pool, up to the average");
+        assert_eq!(of("e")[0], None);
+        assert!(of("e")[1].is_some() && of("f") == [of("e")[1], None], "the output is pixels: {images:?}");
         assert_eq!([of("norm"), of("depthwise"), of("pool")], [[None; 2]; 3]);
     }
 

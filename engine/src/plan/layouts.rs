@@ -11,7 +11,8 @@
 //! - a convolution in row lanes reads and writes the lanes of its geometry, or channels-last images, and adds a residual
 //!   in either layout;
 //! - batch norms, activations and sums read and write one layout;
-//! - depthwise 3×3 convolutions read any lanes and write those of their output, or read and write channels-last images;
+//! - depthwise 3×3 convolutions and 2×2 maximum pools read any lanes and write those of their output, or read and write
+//!   channels-last images;
 //! - everything else is channels-last.
 //!
 //! No conversion is inserted: a value that cannot stay in lanes is channels-last, which every kernel reads and writes.
@@ -19,7 +20,9 @@
 
 use super::lower::{Op, Value};
 use super::work::{Convolution, Plain, Work};
-use lopper_kernels::cpu::{Cpu, ImageLayout, ImageLayouts, Packing, conv2d_lane_images, conv2d_lanes_after};
+use lopper_kernels::cpu::{
+    Cpu, ImageLayout, ImageLayouts, Packing, conv2d_lane_images, conv2d_lanes_after, max_pool2d_lanes_after,
+};
 use lopper_kernels::shapes;
 
 /// The layout of each value, and the algorithms that the weights of each operation may be packed for.
@@ -37,6 +40,8 @@ pub(super) enum Possible {
     Same,
     /// Channels-last images, or any lanes that the depthwise convolution takes.
     Depthwise(shapes::Conv2d),
+    /// The same for a maximum pool.
+    MaxPool(shapes::Pool2d),
 }
 
 impl Layouts {
@@ -54,7 +59,9 @@ impl Layouts {
         for (op, possible) in ops.iter().zip(possible) {
             layouts.values[op.output] = match possible {
                 Possible::Between([_, written]) => *written,
-                Possible::Same | Possible::Depthwise(_) => possible.written(layouts.of(op.inputs[0])),
+                Possible::Same | Possible::Depthwise(_) | Possible::MaxPool(_) => {
+                    possible.written(layouts.of(op.inputs[0]))
+                }
             };
         }
         // … but not the output of the network, what a reader cannot take, and what is tied to those.
@@ -66,7 +73,7 @@ impl Layouts {
                     removed.extend(op.inputs.iter().filter(|&&value| layouts.of(value) != *read));
                     removed.extend(op.residual.filter(|&value| layouts.of(value) != *written));
                 }
-                Possible::Same | Possible::Depthwise(_) => {
+                Possible::Same | Possible::Depthwise(_) | Possible::MaxPool(_) => {
                     let after = |value| possible.written(layouts.of(value));
                     let inputs = op.inputs.iter().map(|&value| (value, after(value)));
                     for (value, layout) in inputs.chain(op.residual.map(|value| (value, layouts.of(value)))) {
@@ -119,12 +126,18 @@ impl Possible {
             (Self::Depthwise(g), ImageLayout::RowLanes(images)) => {
                 conv2d_lanes_after(g, &images).map_or(ImageLayout::ChannelsLast, ImageLayout::RowLanes)
             }
+            (Self::MaxPool(g), ImageLayout::RowLanes(images)) => {
+                max_pool2d_lanes_after(g, &images).map_or(ImageLayout::ChannelsLast, ImageLayout::RowLanes)
+            }
             _ => x,
         }
     }
 
     /// The layouts that `work` can read and write if its weights are packed as `packing` allows.
     pub fn of(cpu: &Cpu, packing: Packing, work: &Work) -> Self {
+        if let Some(g) = work.max_pool() {
+            return Self::MaxPool(*g);
+        }
         let lanes = match work {
             Work::BatchNorm(..) | Work::Plain(Plain::Activation(_) | Plain::Add) => return Self::Same,
             Work::Conv2d(Convolution { g, compact: None, .. }) if g.is_depthwise() => {

@@ -4,6 +4,7 @@ use super::lower::Op;
 use crate::autograd::ops::Pooling;
 use crate::graph::geometry::{adaptive_geometry, dilate_geometry, gate_geometry, shortcut_geometry};
 use crate::graph::layer::{BatchNorm, CompactConv2d, Conv2d, GroupNorm, LayerNorm, Linear, PRelu};
+use crate::graph::pool::{PoolGeometry, PoolKind};
 use crate::memory::{self, bytes_of};
 use crate::{Layer, Result, Tensor};
 use lopper_kernels::cpu::{PackedGather, PackedResize};
@@ -175,6 +176,16 @@ impl<'g> Work<'g> {
             }
             Self::BatchNorm(..) | Self::LayerNorm(..) | Self::GroupNorm(..) => None,
             Self::PRelu(_) | Self::Plain(_) => None,
+        }
+    }
+
+    /// Returns the geometry of a maximum pool of fixed windows.
+    pub fn max_pool(&self) -> Option<&shapes::Pool2d> {
+        match self {
+            Self::Plain(Plain::Pool(Pooling { kind: PoolKind::Max, geometry: PoolGeometry::Fixed(g) })) => {
+                Some(g)
+            }
+            _ => None,
         }
     }
 

@@ -1,6 +1,6 @@
 //! Plans whose images stay in row lanes between layers.
 
-use crate::support::blocks::inverted_residuals;
+use crate::support::blocks::{inverted_residuals, pooled_convolutions};
 use crate::support::{Random, error, evaluate};
 use lopper_engine::Device;
 use lopper_engine::plan::{Parts, Plan, PlanOptions};
@@ -43,5 +43,37 @@ fn inverted_residual_blocks_stay_in_lanes() {
         let (direct, result) = planned(1, PlanOptions { direct: true, ..PlanOptions::default() });
         assert!(direct.steps().iter().all(|step| !step.kernel.starts_with("row_lanes")));
         assert!(error(&result, &evaluate(&graph, &images)) < 2e-5);
+    }
+}
+
+/// Maximum pools between sparse convolutions read and write lanes. The plan computes what the reference does, and the same
+/// bits for any number of threads and any part of the batch.
+#[test]
+fn images_stay_in_lanes_through_maximum_pools() {
+    let (batch, c) = (4, 32);
+    for isa in Isa::ALL {
+        let Some(cpu) = Cpu::with_isa(isa) else { continue };
+        // Whole rows must fit the tile, and halves of them more than a vector.
+        let side = if isa == Isa::Portable { 32 } else { 64 };
+        let mut random = Random(9);
+        let mut graph = pooled_convolutions(&mut random, c);
+        graph.info.input = [side, side, c];
+        let images = random.tensor(&[batch, side, side, c]);
+        let expected = evaluate(&graph, &images);
+        let planned = |threads: usize, parts: Parts| {
+            let device = Device::Cpu(cpu.clone().threads(threads));
+            let options = PlanOptions { parts, ..PlanOptions::default() };
+            let mut plan = Plan::with(&graph, [batch, side, side, c], &device, options).unwrap();
+            let result = plan.run(images.data()).unwrap().to_vec();
+            (plan, result)
+        };
+        let (plan, result) = planned(1, Parts::Whole);
+        let pool = plan.steps().iter().find(|step| step.name == "pool0").unwrap();
+        assert_eq!(pool.why.as_deref(), Some("reads and writes lanes"), "{isa}");
+        assert!(error(&result, &expected) < 2e-5, "{isa}");
+        for (threads, parts) in [(3, Parts::Whole), (2, Parts::Of(1)), (1, Parts::Of(2)), (2, Parts::Fastest)]
+        {
+            assert_eq!(result, planned(threads, parts).1, "{isa}, {threads} threads, {parts:?}");
+        }
     }
 }

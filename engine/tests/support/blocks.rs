@@ -1,7 +1,7 @@
-//! Residual blocks of sparse convolutions.
+//! Stacks of sparse convolutions.
 
 use super::Random;
-use lopper_engine::layer::{Activation, Conv2d, Pool, PoolKind, Window};
+use lopper_engine::layer::{Activation, Conv2d, FixedWindow, Pool, PoolKind, Window};
 use lopper_engine::{Graph, Layer, Param, Tensor};
 
 /// A convolution of `k`×`k` pixels, of which one in ten weights is kept, or all if it is depthwise.
@@ -47,5 +47,25 @@ pub fn inverted_residuals(random: &mut Random, c: usize) -> Graph {
     }
     let pool = Pool { kind: PoolKind::Average, window: Window::Global };
     graph.push("pool", Layer::Pool(pool), &[x]).unwrap();
+    graph
+}
+
+/// 3×3 convolutions, with a 2×2 maximum pool behind the first and the second pair, as in a VGG.
+pub fn pooled_convolutions(random: &mut Random, c: usize) -> Graph {
+    let mut graph = Graph::new(c);
+    let mut x = 0;
+    for stage in 0..3 {
+        for conv in 0..2 {
+            let name = format!("conv{stage}.{conv}");
+            x = graph.push(&name, sparse_conv(random, [c; 2], 3, 1, 1), &[x]).unwrap();
+            x = graph.push(format!("{name}.relu"), Layer::Activation(Activation::Relu), &[x]).unwrap();
+        }
+        if stage < 2 {
+            let pool = Pool::max(FixedWindow::square(2, 2, 0));
+            x = graph.push(format!("pool{stage}"), Layer::Pool(pool), &[x]).unwrap();
+        }
+    }
+    let pool = Pool { kind: PoolKind::Average, window: Window::Global };
+    graph.push("mean", Layer::Pool(pool), &[x]).unwrap();
     graph
 }

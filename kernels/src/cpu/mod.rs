@@ -48,6 +48,7 @@ pub use ops::pool::{
     adaptive_max_pool2d_input_grad,
 };
 pub use ops::pool::{avg_pool2d_forward, avg_pool2d_input_grad, max_pool2d_forward, max_pool2d_input_grad};
+pub use ops::pool_lanes::{max_pool2d_forward_lanes, max_pool2d_lanes_after};
 pub use ops::prelu::{PackedPRelu, prelu_backward, prelu_forward, prelu_forward_packed};
 pub use ops::reduce::{sum, sum_rows};
 pub use ops::resize::{PackedResize, resize_forward, resize_input_grad};

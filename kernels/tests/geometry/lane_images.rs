@@ -1,4 +1,4 @@
-//! Images that stay in row lanes between sparse and depthwise convolutions, compared with channels-last images.
+//! Images that stay in row lanes between sparse and depthwise convolutions and pools, compared with channels-last images.
 
 use crate::cases::run;
 use crate::draw::{Draw, filled};
@@ -7,7 +7,7 @@ use lopper_kernels::buffer::Buffer;
 use lopper_kernels::cpu::{self, Cpu, Epilogue, ImageLayout, ImageLayouts, PackedConv2d, Packing, Weights};
 use lopper_kernels::params::Activation;
 use lopper_kernels::pattern::Pattern;
-use lopper_kernels::shapes::Conv2d;
+use lopper_kernels::shapes::{Conv2d, Pool2d};
 
 const PACKING: Packing = Packing::InLanes(Weights::Cache);
 const PLAIN: ImageLayout = ImageLayout::ChannelsLast;
@@ -131,6 +131,39 @@ fn lane_images() {
             let (want, found) = (block.run(cpu, [PLAIN; 4]), block.run(cpu, layouts));
             assert!(want.iter().all(|y| !y.is_nan()), "every pixel is written");
             assert_eq!(*found, *want, "{} in {layouts:?}", cpu.isa());
+        }
+    });
+}
+
+/// `last(pool(first(x)))` with images in lanes around the pool has the bits of channels-last images.
+#[test]
+fn lane_pools() {
+    run("lane_pools", 40, |draw| {
+        let wide = draw.one_in(2);
+        let image = [draw.between(1..=5), draw.between(2..=9), draw.between(2..=if wide { 140 } else { 40 })];
+        let [n, h, w] = image;
+        let [c, middle, o] = [5, 12, 12].map(|most| draw.between(1..=most));
+        let g = Pool2d { ceil_mode: draw.one_in(4), ..Pool2d::square([n, h, w, middle], 2, 2) };
+        let first = Sparse::draw(draw, image, c, middle);
+        let last = Sparse::draw(draw, [n, g.oh(), g.ow()], middle, o);
+        let x = draw.reals(n * h * w * c);
+        draw.about(format_args!("{:?} … {g:?} … {:?}", first.g, last.g));
+        let none = Epilogue::default();
+        for cpu in &*CPUS {
+            let ImageLayout::RowLanes(images) = first.lanes(cpu)[1] else { continue };
+            let Some(after) = cpu::max_pool2d_lanes_after(&g, &images) else { continue };
+            let inner = first.run(cpu, [PLAIN, PLAIN, ImageLayout::RowLanes(images)], &x, &none);
+            let pooled = filled(after.len(middle), |y| {
+                cpu::max_pool2d_forward_lanes(cpu, &g, &images, &inner, y);
+            });
+            let plain = first.run(cpu, [PLAIN; 3], &x, &none);
+            let want = filled(g.y_len(), |y| cpu::max_pool2d_forward(cpu, &g, &plain, y));
+            let want = last.run(cpu, [PLAIN; 3], &want, &none);
+            // Only a convolution that reads these lanes shows what is in them.
+            if last.lanes(cpu)[0] == ImageLayout::RowLanes(after) {
+                let found = last.run(cpu, [ImageLayout::RowLanes(after), PLAIN, PLAIN], &pooled, &none);
+                assert_eq!(*found, *want, "{} in {images:?}", cpu.isa());
+            }
         }
     });
 }

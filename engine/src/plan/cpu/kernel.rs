@@ -9,7 +9,7 @@ use crate::plan::spans::Span;
 use crate::plan::work::{Convolution, FullyConnected, Plain, Work};
 use lopper_kernels::buffer::Buffer;
 use lopper_kernels::cpu::{
-    self, Cpu, Epilogue, ImageLayout, ImageLayouts, LinearChoice, LinearLayout, PackedBatchNorm,
+    self, Cpu, Epilogue, ImageLayout, ImageLayouts, LaneImages, LinearChoice, LinearLayout, PackedBatchNorm,
     PackedConv2d, PackedLinear, PackedPRelu, Packing,
 };
 use lopper_kernels::params::{Activation, Dtype};
@@ -28,6 +28,8 @@ pub(super) enum Kernel {
     /// A group norm, with γ and β.
     GroupNorm(shapes::GroupNorm, [Tensor; 2]),
     PRelu(PackedPRelu),
+    /// A maximum pool of images in these lanes.
+    LanePool(shapes::Pool2d, LaneImages),
     Plain(Plain),
 }
 
@@ -43,6 +45,9 @@ impl Packer<'_> {
     /// Chooses the kernel of `work`, whose images have the layouts `around`, and packs its weights.
     pub(super) fn kernel(&self, work: &Work, around: ImageLayouts) -> Kernel {
         let bias = work.bias();
+        if let (Some(g), ImageLayout::RowLanes(images)) = (work.max_pool(), around.x) {
+            return Kernel::LanePool(*g, images);
+        }
         match work {
             Work::Conv2d(conv) => Kernel::Conv2d(conv.g, Box::new(self.conv2d(conv)), bias, around),
             Work::Linear(linear) => Kernel::Linear(linear.g, self.linear(linear), bias),
@@ -104,6 +109,7 @@ impl Kernel {
             }
             Self::GroupNorm(g, affine) => Self::GroupNorm(shapes::GroupNorm { n, ..g }, affine),
             Self::PRelu(slope) => Self::PRelu(slope),
+            Self::LanePool(g, images) => Self::LanePool(shapes::Pool2d { n, ..g }, images.of_images(n)),
             Self::Plain(plain) => Self::Plain(plain.of_images(n, span.batch)),
         }
     }
@@ -142,6 +148,7 @@ impl Kernel {
                 cpu::group_norm_forward(cpu, g, x, affine.each_ref().map(Tensor::data), y);
             }
             Self::PRelu(slope) => cpu::prelu_forward_packed(cpu, slope, x, y),
+            Self::LanePool(g, images) => cpu::max_pool2d_forward_lanes(cpu, g, images, x, y),
             Self::Plain(plain) => plain.run(cpu, input, inputs, y),
         }
     }
@@ -162,6 +169,7 @@ impl Kernel {
             Self::LayerNorm(g, _) => ("layer_norm", None, None, 2 * size_of::<f32>() * g.c, &None),
             Self::GroupNorm(g, _) => ("group_norm", None, None, 2 * size_of::<f32>() * g.c, &None),
             Self::PRelu(slope) => ("prelu", None, None, slope.bytes(), &None),
+            Self::LanePool(..) => ("max_pool2d", Some("reads and writes lanes".into()), None, 0, &None),
             Self::Plain(plain) => (plain.name(), None, None, plain.bytes(), &None),
         };
         let bias = bias.as_ref().map_or(0, |bias| 4 * bias.len());
@@ -173,7 +181,8 @@ impl Kernel {
             Self::Linear(g, w, _) => Some(Amount { class: Class::Linear, units: linear_units(cpu, g, w) }),
             // It reads its input once more, for the statistics.
             Self::GroupNorm(g, _) => Some(Amount { class: Class::BatchNorm, units: 3.0 * g.len() as f64 }),
-            Self::BatchNorm(..) | Self::LayerNorm(..) | Self::PRelu(_) | Self::Plain(_) => None,
+            Self::BatchNorm(..) | Self::LayerNorm(..) | Self::PRelu(_) => None,
+            Self::LanePool(..) | Self::Plain(_) => None,
         };
         Chosen { kernel, why, products, estimate, weight_bytes: weight_bytes + bias }
     }

@@ -34,11 +34,9 @@ pub(in crate::cpu) fn lanes_after(g: &Conv2d, x: &LaneImages) -> Option<LaneImag
     if !(g.is_depthwise() && g.o == g.c && square && x.holds([g.n, g.h, g.w])) {
         return None;
     }
-    let (height, width) = (g.oh(), g.ow());
     match g.stride {
         [1, 1] => Some(*x),
-        // Narrow images would move to other groups.
-        [2, 2] if x.linked => Some(LaneImages { height, width, vectors: width.div_ceil(x.lanes), ..*x }),
+        [2, 2] => x.of_size([g.oh(), g.ow()]),
         _ => None,
     }
 }

@@ -37,8 +37,14 @@ impl LaneImages {
         Self { images, ..*self }
     }
 
+    /// The layout of as many images of size `[height, width]`, if each vector holds the pixels of one image: narrow images
+    /// would move to other groups.
+    pub(in crate::cpu) fn of_size(&self, [height, width]: [usize; 2]) -> Option<Self> {
+        self.linked.then_some(Self { height, width, vectors: width.div_ceil(self.lanes), ..*self })
+    }
+
     /// Whether these are `n` images of size `[h, w]`.
-    pub(super) fn holds(&self, [n, h, w]: [usize; 3]) -> bool {
+    pub(in crate::cpu) fn holds(&self, [n, h, w]: [usize; 3]) -> bool {
         [self.images, self.height, self.width] == [n, h, w]
     }
 
@@ -55,7 +61,7 @@ impl LaneImages {
     }
 
     /// Floats per row.
-    pub(super) fn row(&self) -> usize {
+    pub(in crate::cpu) fn row(&self) -> usize {
         self.vectors * self.lanes
     }
 

@@ -15,6 +15,7 @@ pub(in crate::cpu) mod linear;
 pub(in crate::cpu) mod loss;
 pub(in crate::cpu) mod optim;
 pub(in crate::cpu) mod pool;
+pub(in crate::cpu) mod pool_lanes;
 pub(in crate::cpu) mod prelu;
 pub(in crate::cpu) mod reduce;
 pub(in crate::cpu) mod resize;

@@ -167,7 +167,7 @@ impl<W: PoolWindows> Kernel for MaxRow<'_, W> {
 
 /// `x` if it is larger than `best` or NaN, otherwise `best`.
 #[inline(always)]
-fn larger(best: f32, x: f32) -> f32 {
+pub(super) fn larger(best: f32, x: f32) -> f32 {
     if x > best || x.is_nan() { x } else { best }
 }
 
