@@ -2,7 +2,7 @@
 
 use super::Results;
 use super::markdown::{or_dash, section, table, three};
-use super::peers::{Case, cases, engines, missed, noise};
+use super::peers::{Case, cases, engines, missed, quietness};
 use crate::common::record::Record;
 use crate::common::rows::{PeerRow, TargetRow};
 
@@ -24,7 +24,7 @@ Engines: {}. {}\n
 {}\n
 ![latency of whole networks](docs/benchmarks/networks.svg)",
         peers.says("engines"),
-        noise(&all),
+        quietness(&all),
         missed(&all, &targets.rows)
     );
     let mut text = section("Comparison with other engines", peers, &words);
@@ -48,7 +48,7 @@ pub fn sparse_peers(results: &Results) -> String {
 engines read the same weights: lopper from a model file with masks, the other one from an ONNX file with the same zeros.\n
 The other engine: {}. {}\n\n{}",
         timed.join(", "),
-        noise(&cases),
+        quietness(&cases),
         missed(&cases, &targets.rows)
     );
     section("Networks with zero weights beside DeepSparse", sparse_peers, &words)
@@ -69,7 +69,7 @@ pub fn onnx_peers(results: &Results) -> String {
         "lopper writes each network to an ONNX file and reads it back, as the other engines read it; *built in* is the network as
 it was, in turn with it in one process.\n\nEngines: {}. {}\n\n{}",
         onnx_peers.says("engines"),
-        noise(&cases),
+        quietness(&cases),
         missed(&cases, &targets.rows)
     );
     section("Networks from ONNX files", onnx_peers, &words) + &peer_table(&cases, &targets.rows)

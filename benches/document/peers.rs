@@ -103,7 +103,7 @@ impl<'a> Case<'a> {
 }
 
 /// Says how far the rounds of each engine are apart, which tells how quiet the machine was.
-pub fn noise(cases: &[Case]) -> String {
+pub fn quietness(cases: &[Case]) -> String {
     let (mut ours, mut theirs) = (Vec::new(), Vec::new());
     for (engine, times) in cases.iter().flat_map(|case| &case.engines) {
         let fastest = times.iter().copied().fold(f64::INFINITY, f64::min);

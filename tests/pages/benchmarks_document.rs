@@ -5,7 +5,7 @@ use crate::common::check::Expected;
 use crate::common::record::Record;
 use crate::common::rows::{ImagesRow, PeerRow, TargetRow};
 use crate::common::workload::noise;
-use crate::document::peers::{cases, engines, missed, noise};
+use crate::document::peers::{cases, engines, missed, quietness};
 use lopper::atlas::Row;
 use lopper_kernels::cpu::{self, Cpu, Isa};
 use lopper_kernels::shapes::Conv2d;
@@ -139,7 +139,7 @@ fn drift_between_rounds_cancels() {
     assert_eq!(missed(&cases, &targets[..1]), "The target is met.");
     assert_eq!(missed(&cases, &targets[3..]), "");
     assert!(
-        noise(&cases).contains("differs by a factor of 2.00 in the median and 2.00 at most"),
+        quietness(&cases).contains("differs by a factor of 2.00 in the median and 2.00 at most"),
         "the drift is told"
     );
 }
