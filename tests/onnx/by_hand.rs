@@ -76,7 +76,13 @@ pub fn model(graph: &[Vec<u8>]) -> Vec<u8> {
 
 /// A file with this graph, whose input is `x` `[N, C, H, W]` and whose output is `y`.
 pub fn of_images(graph: &[Vec<u8>], x: [usize; 4]) -> Vec<u8> {
+    of_version(13, graph, x)
+}
+
+/// [`of_images`] with the operators of version `opset`.
+pub fn of_version(opset: i64, graph: &[Vec<u8>], x: [usize; 4]) -> Vec<u8> {
     let x = x.map(|dim| dim as i64);
-    let graph = [&graph.concat()[..], &described(11, "x", &x), &described(12, "y", &[1, 2, 4, 4])];
-    [int(1, 8), bytes(7, &graph.concat()), bytes(8, &int(2, 13))].concat()
+    let name = bytes(2, b"by hand");
+    let graph = [&name, &graph.concat()[..], &described(11, "x", &x), &described(12, "y", &[1, 2, 4, 4])];
+    [int(1, 10), bytes(7, &graph.concat()), bytes(8, &int(2, opset))].concat()
 }

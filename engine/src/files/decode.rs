@@ -12,6 +12,7 @@ pub(crate) const NUMBERS: &[Dtype] = &[
     Dtype::I64,
     Dtype::I32,
     Dtype::I16,
+    Dtype::U16,
     Dtype::I8,
     Dtype::U8,
     Dtype::BOOL,
@@ -33,6 +34,7 @@ pub(crate) fn decode(dtype: Dtype, bytes: &[u8], dtypes: &[Dtype]) -> Result<Vec
         Dtype::BOOL => each(bytes, |[b]| f32::from(u8::from(b != 0))),
         Dtype::I8 => each(bytes, |b| f32::from(i8::from_le_bytes(b))),
         Dtype::I16 => each(bytes, |b| f32::from(i16::from_le_bytes(b))),
+        Dtype::U16 => each(bytes, |b| f32::from(u16::from_le_bytes(b))),
         Dtype::I32 => return integers(each(bytes, |b| i32::from_le_bytes(b).into())),
         Dtype::I64 => return integers(each(bytes, i64::from_le_bytes)),
         found => return Err(format!("cannot read the type {found}")),
@@ -74,6 +76,7 @@ mod tests {
         );
         assert_eq!(two(Dtype::I32, &[1i32 << 24, -3].map(i32::to_le_bytes).concat()), [16_777_216.0, -3.0]);
         assert_eq!(two(Dtype::I16, &[300i16, -1].map(i16::to_le_bytes).concat()), [300.0, -1.0]);
+        assert_eq!(two(Dtype::U16, &[40_000u16, 1].map(u16::to_le_bytes).concat()), [40_000.0, 1.0]);
         assert_eq!(two(Dtype::I8, &[200, 5]), [-56.0, 5.0]);
         assert_eq!(two(Dtype::U8, &[200, 5]), [200.0, 5.0]);
         assert_eq!(two(Dtype::BOOL, &[2, 0]), [1.0, 0.0]);

@@ -95,6 +95,7 @@ pub(super) mod element {
     pub const FLOAT: i64 = 1;
     pub const UINT8: i64 = 2;
     pub const INT8: i64 = 3;
+    pub const UINT16: i64 = 4;
     pub const INT16: i64 = 5;
     pub const INT32: i64 = 6;
     pub const INT64: i64 = 7;
@@ -102,4 +103,6 @@ pub(super) mod element {
     pub const FLOAT16: i64 = 10;
     pub const DOUBLE: i64 = 11;
     pub const BFLOAT16: i64 = 16;
+    pub const UINT4: i64 = 21;
+    pub const INT4: i64 = 22;
 }

@@ -25,6 +25,8 @@ pub(super) struct Importer<'m, 'a> {
     /// The layers so far. The first is the input.
     pub nodes: Vec<Node>,
     values: HashMap<&'a str, Value>,
+    /// The types of the elements of constants that nodes hold.
+    elements: HashMap<&'a str, i64>,
     /// The number of readers of each value, the network's output counting as one.
     readers: HashMap<&'a str, usize>,
     /// For each layer, the number of values that are views of it, and the number of their readers.
@@ -52,6 +54,7 @@ impl<'m, 'a> Importer<'m, 'a> {
             batch,
             nodes: Vec::new(),
             values: HashMap::new(),
+            elements: HashMap::new(),
             readers,
             views: HashMap::new(),
             names: HashSet::new(),
@@ -163,9 +166,16 @@ impl<'m, 'a> Importer<'m, 'a> {
         }
     }
 
-    /// The type of the elements of the constant input `i` of `node`, if it is one of the file.
+    /// The type of the elements of the constant input `i` of `node`, if it is as it was in the file.
     pub fn element(&self, node: &OnnxNode<'a>, i: usize) -> Option<i64> {
-        self.graph.constants.get(node.input(i)?).map(|raw| raw.element())
+        let name = node.input(i)?;
+        let held = || self.graph.constants.get(name).map(|raw| raw.element());
+        self.elements.get(name).copied().or_else(held)
+    }
+
+    /// Remembers the type of the elements of the constant `raw` that `node` holds.
+    pub fn remember_element(&mut self, node: &OnnxNode<'a>, raw: &RawTensor<'a>) {
+        self.elements.extend(node.outputs.first().map(|&output| (output, raw.element())));
     }
 
     /// The constant list of integers that is input `i` of `node`, however long it is.

@@ -154,19 +154,21 @@ impl<'a> RawTensor<'a> {
         (len, width): (usize, usize),
         dtype: Dtype,
     ) -> Result<Cow<'_, [u8]>, String> {
+        let halves = matches!(self.element, element::UINT4 | element::INT4);
+        let held = if halves { Some(len.div_ceil(2)) } else { len.checked_mul(width) };
         let bytes = match &self.data {
             Data::None if len == 0 => Cow::Borrowed(&[][..]),
             Data::None => return Err("has no numbers".into()),
             Data::Raw(bytes) => Cow::Borrowed(*bytes),
             Data::Floats(bytes) => Cow::Borrowed(&bytes[..]),
             Data::Ints(values) => Cow::Owned(narrowed(values, width)),
-            Data::External => folder.read(&self.external, len.saturating_mul(width))?,
+            Data::External => folder.read(&self.external, held.unwrap_or(usize::MAX))?,
         };
-        if Some(bytes.len()) != len.checked_mul(width) {
+        if Some(bytes.len()) != held {
             let found = bytes.len();
             return Err(format!("of shape {shape:?} and type {dtype} has {found} bytes"));
         }
-        Ok(bytes)
+        Ok(if halves { Cow::Owned(widened(&bytes, len, dtype)) } else { bytes })
     }
 
     /// The type of the numbers, and their width in bytes.
@@ -176,10 +178,12 @@ impl<'a> RawTensor<'a> {
             element::DOUBLE => (Dtype::F64, 8),
             element::FLOAT16 => (Dtype::F16, 2),
             element::BFLOAT16 => (Dtype::BF16, 2),
-            element::UINT8 => (Dtype::U8, 1),
-            element::INT8 => (Dtype::I8, 1),
+            // Four bits are read as eight.
+            element::UINT8 | element::UINT4 => (Dtype::U8, 1),
+            element::INT8 | element::INT4 => (Dtype::I8, 1),
             element::BOOL => (Dtype::BOOL, 1),
             element::INT16 => (Dtype::I16, 2),
+            element::UINT16 => (Dtype::U16, 2),
             element::INT32 => (Dtype::I32, 4),
             element::INT64 => (Dtype::I64, 8),
             other => return Err(format!("has elements of type {other}, which are not read")),
@@ -190,4 +194,11 @@ impl<'a> RawTensor<'a> {
 /// The low `width` bytes of each integer: fields hold narrow types widened, and halves as their bits.
 fn narrowed(values: &[i64], width: usize) -> Vec<u8> {
     values.iter().flat_map(|value| value.to_le_bytes().into_iter().take(width)).collect()
+}
+
+/// A byte for each of `len` numbers of four bits, of which each of `bytes` has two, the lower ones first.
+fn widened(bytes: &[u8], len: usize, dtype: Dtype) -> Vec<u8> {
+    let halves = bytes.iter().flat_map(|byte| [byte & 15, byte >> 4]).take(len);
+    let sign = |half: u8| if dtype == Dtype::I8 && half > 7 { half | 0xF0 } else { half };
+    halves.map(sign).collect()
 }

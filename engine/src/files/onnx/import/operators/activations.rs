@@ -113,12 +113,17 @@ fn clip<'a>(importer: &mut Importer<'_, 'a>, node: &OnnxNode<'a>) -> Result<Acti
     };
     let low = bound(importer.constant(node, 1)?, f32::MIN)?;
     let high = bound(importer.constant(node, 2)?, f32::MAX)?;
-    Ok(match (low, high) {
-        (0.0, f32::MAX) => Activation::Relu,
+    // ONNX gives the upper bound where they are in the wrong order.
+    Ok(clamp([low.min(high), high]))
+}
+
+/// The clamp between `low` and `high`, in the words of networks.
+pub(super) fn clamp([low, high]: [f32; 2]) -> Activation {
+    match (low, high) {
+        (0.0, f32::MAX..) => Activation::Relu,
         (0.0, 6.0) => Activation::Relu6,
-        // ONNX gives the upper bound where they are in the wrong order.
-        (low, high) => Activation::Clamp { low: low.min(high), high },
-    })
+        (low, high) => Activation::Clamp { low, high },
+    }
 }
 
 /// The last softmax of a classifier is left out: its logits have the same order.

@@ -14,7 +14,10 @@ pub(super) fn constant<'a>(importer: &mut Importer<'_, 'a>, node: &OnnxNode<'a>)
     node.only(&NAMES)?;
     let value = NAMES.iter().find_map(|name| node.attribute(name)).ok_or("has no value")?;
     let array = match value {
-        Attribute::Tensor(raw) => importer.array(raw)?,
+        Attribute::Tensor(raw) => {
+            importer.remember_element(node, raw);
+            importer.array(raw)?
+        }
         Attribute::Float(value) => Array::Float(Tensor::scalar(*value)),
         Attribute::Floats(values) => {
             importer.make(values.len())?;

@@ -1,11 +1,18 @@
 //! Quantized numbers, read as the numbers that they stand for.
 
+use super::activations::clamp;
 use crate::Tensor;
 use crate::files::onnx::fields::element;
 use crate::files::onnx::import::importer::Importer;
 use crate::files::onnx::import::model::OnnxNode;
 use crate::files::onnx::import::value::{Scales, Value};
 use crate::files::onnx::import::view::View;
+use crate::graph::layer::{Activation, Layer};
+use crate::graph::pool::{Pool, PoolKind};
+use crate::graph::{Node, NodeId};
+
+/// The largest number of layers through which the bounds of values are followed.
+const MOST_STEPS: usize = 8;
 
 /// `DequantizeLinear`: of constants, the numbers `(q − zero)·scale`; of what was just quantized with the same scale, that.
 pub(super) fn dequantize<'a>(importer: &mut Importer<'_, 'a>, node: &OnnxNode<'a>) -> Result<Value, String> {
@@ -13,11 +20,6 @@ pub(super) fn dequantize<'a>(importer: &mut Importer<'_, 'a>, node: &OnnxNode<'a
         if !scales(importer, node, &axes(&view))?.undo(&with) {
             return Err("has other scales or zero points than the values were quantized with".into());
         }
-        importer.notes.push(format!(
-            "`{}` ({}) is left out, with the `QuantizeLinear` before it: values are not rounded",
-            node.label(),
-            node.op
-        ));
         return Ok(Value::Computed(view));
     }
     let quantized = importer.numbers(node, 0)?.ok_or("has no input")?;
@@ -30,27 +32,90 @@ pub(super) fn dequantize<'a>(importer: &mut Importer<'_, 'a>, node: &OnnxNode<'a
     Ok(Value::Constant(Tensor::from_fn(quantized.shape(), number).into()))
 }
 
-/// `QuantizeLinear`: of constants, integers as numbers; of values, a mark that [`dequantize`] removes.
+/// `QuantizeLinear`: of constants, integers as numbers; of values, those between the bounds of what integers stand for, which
+/// [`dequantize`] passes on.
 pub(super) fn quantize<'a>(importer: &mut Importer<'_, 'a>, node: &OnnxNode<'a>) -> Result<Value, String> {
+    let ends = ends(importer, node)?;
     let Value::Constant(array) = importer.value(node, 0)? else {
         let view = importer.computed(node, 0)?;
         let scales = scales(importer, node, &axes(&view))?;
-        return Ok(Value::Quantized(view, scales));
-    };
-    let [low, high] = match importer.element(node, 2) {
-        None if node.input(2).is_none() => [0.0, 255.0],
-        Some(element::UINT8) => [0.0, 255.0],
-        Some(element::INT8) => [-128.0, 127.0],
-        _ => return Err("quantizes to a type other than eight bits, which is not understood".into()),
+        let [low, high] = scales.bounds(ends)?;
+        importer.notes.push(format!(
+            "`{}` ({}) keeps values between {low} and {high}, but does not round them",
+            node.label(),
+            node.op
+        ));
+        let clamped = clamped(importer, node.label(), view, [low, high]);
+        return Ok(Value::Quantized(clamped, scales));
     };
     let values = array.floats("its constant")?;
     let scales = scales(importer, node, values.shape())?;
     importer.make(values.len())?;
     let number = |i: usize| {
         let [scale, zero] = scales.at(i, values.shape());
-        ((values.data()[i] / scale).round_ties_even() + zero).clamp(low, high)
+        ((values.data()[i] / scale).round_ties_even() + zero).clamp(ends[0], ends[1])
     };
     Ok(Value::Constant(Tensor::from_fn(values.shape(), number).into()))
+}
+
+/// The least and the greatest integer that `node` quantizes to: of the type of its zero points, or of the one it says.
+fn ends<'a>(importer: &Importer<'_, 'a>, node: &OnnxNode<'a>) -> Result<[f32; 2], String> {
+    let said = node.int("output_dtype")?.filter(|&element| element != 0);
+    let element = match (node.input(2), importer.element(node, 2), said) {
+        (None, _, said) => said.unwrap_or(element::UINT8),
+        (Some(_), Some(zero), said) if said.is_none_or(|said| said == zero) => zero,
+        (Some(name), Some(zero), _) => {
+            return Err(format!("has zero points `{name}` of type {zero}, which is not its output's"));
+        }
+        (Some(name), None, _) => return Err(format!("has zero points `{name}` of an unknown type")),
+    };
+    Ok(match element {
+        element::UINT4 => [0.0, 15.0],
+        element::INT4 => [-8.0, 7.0],
+        element::UINT8 => [0.0, 255.0],
+        element::INT8 => [-128.0, 127.0],
+        element::UINT16 => [0.0, 65535.0],
+        element::INT16 => [-32768.0, 32767.0],
+        other => return Err(format!("quantizes to type {other}, expected integers of 4, 8 or 16 bits")),
+    })
+}
+
+/// `view` between `low` and `high`.
+fn clamped(importer: &mut Importer<'_, '_>, name: &str, view: View, [low, high]: [f32; 2]) -> View {
+    if let Some([least, most]) = range(importer, view.node)
+        && low <= least
+        && most <= high
+    {
+        return view;
+    }
+    if importer.is_unshared(view.node)
+        && let Layer::Activation(activation) = &mut importer.nodes[view.node].layer
+        && let Some([least, most]) = activation.bounds()
+    {
+        // One clamp after the other is a clamp.
+        *activation = clamp([least.clamp(low, high), most.clamp(low, high)]);
+        return view;
+    }
+    let id = importer.push_named(name, Layer::Activation(clamp([low, high])), &[view.node]);
+    view.at(id)
+}
+
+/// The least and the greatest value of the layer `node`, as far as a function that keeps its values between bounds says, with
+/// a few layers behind it that choose among them.
+fn range(importer: &Importer<'_, '_>, mut node: NodeId) -> Option<[f32; 2]> {
+    for _ in 0..MOST_STEPS {
+        let Node { layer, inputs, .. } = &importer.nodes[node];
+        match layer {
+            Layer::Activation(Activation::Sigmoid | Activation::HardSigmoid) => return Some([0.0, 1.0]),
+            Layer::Activation(Activation::Tanh) => return Some([-1.0, 1.0]),
+            Layer::Activation(activation) => return activation.bounds(),
+            Layer::Pool(Pool { kind: PoolKind::Max, .. }) | Layer::Flatten | Layer::Gather { .. } => {
+                node = *inputs.first()?;
+            }
+            _ => return None,
+        }
+    }
+    None
 }
 
 /// The shape of values, in which the number of images is 0: no scales are along it.
@@ -94,5 +159,19 @@ impl Scales {
             count => i / shape[self.axis + 1..].iter().product::<usize>() % count,
         };
         [self.scale.data()[place], self.zero.data()[place]]
+    }
+
+    /// The numbers that the least and the greatest integer stand for.
+    fn bounds(&self, [low, high]: [f32; 2]) -> Result<[f32; 2], String> {
+        let of = |(&scale, &zero): (&f32, &f32)| [(low - zero) * scale, (high - zero) * scale];
+        let mut found = self.scale.data().iter().zip(self.zero.data()).map(of);
+        let first = found.next().ok_or("has no scale")?;
+        if found.any(|other| other != first) {
+            return Err("keeps values between other bounds for each channel, which no layer does".into());
+        }
+        match self.scale.data().iter().all(|&scale| scale > 0.0) && first.iter().all(|end| end.is_finite()) {
+            true => Ok(first),
+            false => Err(format!("has scales {:?}, expected positive numbers", self.scale.data())),
+        }
     }
 }
