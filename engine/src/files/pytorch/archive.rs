@@ -64,10 +64,11 @@ impl<'a> Archive<'a> {
             }
             at += total;
         }
-        match entries.len() as u64 == count {
-            true => Ok(Self { bytes, entries }),
-            false => Err(format!("the archive claims {count} entries and has {}", entries.len())),
+        if entries.len() as u64 != count {
+            return Err(format!("the archive claims {count} entries and has {}", entries.len()));
         }
+        apart(&entries, start)?;
+        Ok(Self { bytes, entries })
     }
 
     /// The names of the entries.
@@ -94,6 +95,21 @@ impl<'a> Archive<'a> {
             false => Err(format!("entry `{name}` of the archive is damaged: its checksum is wrong")),
         }
     }
+}
+
+/// Refuses entries that share bytes with each other or with the directory at `directory`: together they would be far more
+/// than the file.
+fn apart(entries: &HashMap<&str, Entry>, directory: u64) -> Result<(), String> {
+    let readable = entries.iter().filter(|(_, entry)| entry.problem.is_none());
+    let mut places: Vec<_> = readable.map(|(&name, entry)| (entry.header, entry.len, name)).collect();
+    places.sort_unstable();
+    let nexts = places.iter().skip(1).map(|&(header, ..)| header).chain([directory]);
+    for (&(header, len, name), next) in places.iter().zip(nexts) {
+        if header.saturating_add(HEADER_LEN as u64).saturating_add(len) > next {
+            return Err(format!("entry `{name}` of the archive overlaps what follows it"));
+        }
+    }
+    Ok(())
 }
 
 /// Number of entries, length and start of the directory.
