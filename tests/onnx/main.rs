@@ -2,6 +2,7 @@
 
 mod by_hand;
 mod cases;
+mod constants;
 mod edges;
 mod group_norms;
 mod hostile;

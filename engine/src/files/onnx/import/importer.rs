@@ -13,8 +13,9 @@ use crate::graph::{Node, NodeId};
 use crate::{Param, Tensor};
 use std::collections::{HashMap, HashSet};
 
-/// How many weights there may be for each number of the file: nodes may share constants, but not without end.
-const MOST_SHARED: usize = 4;
+/// How many weights there may be for each number of the file: nodes may share constants and compute others, but not without
+/// end.
+const MOST_SHARED: usize = 8;
 
 /// An import in progress.
 pub(super) struct Importer<'m, 'a> {
@@ -25,7 +26,7 @@ pub(super) struct Importer<'m, 'a> {
     /// The layers so far. The first is the input.
     pub nodes: Vec<Node>,
     values: HashMap<&'a str, Value>,
-    /// The types of the elements of constants that nodes hold.
+    /// The types of the elements of constants that nodes hold, pass on or convert.
     elements: HashMap<&'a str, i64>,
     /// The number of readers of each value, the network's output counting as one.
     readers: HashMap<&'a str, usize>,
@@ -38,6 +39,8 @@ pub(super) struct Importer<'m, 'a> {
     flattened: HashMap<NodeId, NodeId>,
     /// Weights that may still be made.
     weights_left: usize,
+    /// The constants of the file for whose numbers more may be made.
+    counted: HashSet<&'a str>,
     /// Remarks for the user.
     pub notes: Vec<String>,
 }
@@ -61,6 +64,7 @@ impl<'m, 'a> Importer<'m, 'a> {
             numbered: 0,
             flattened: HashMap::new(),
             weights_left: 1 << 16,
+            counted: HashSet::new(),
             notes: Vec::new(),
         }
     }
@@ -127,7 +131,9 @@ impl<'m, 'a> Importer<'m, 'a> {
         }
         let raw =
             self.graph.constants.get(name).ok_or_else(|| format!("reads `{name}`, which does not exist"))?;
-        let value = self.array(raw).map(Value::Constant);
+        let array = self.may_read(name, raw).and_then(|()| raw.array(self.folder));
+        self.count(name, array.as_ref().map_or(0, Array::len));
+        let value = array.map(Value::Constant);
         // A damaged constant is in the list once.
         self.values.insert(name, value.clone().unwrap_or(Value::Unknown));
         value
@@ -142,11 +148,10 @@ impl<'m, 'a> Importer<'m, 'a> {
         }
     }
 
-    /// The constant `raw` of the file.
+    /// The constant `raw` of a node.
     pub fn array(&mut self, raw: &RawTensor<'a>) -> Result<Array, String> {
         let array = raw.array(self.folder)?;
-        let len = array.dims().iter().product::<usize>();
-        self.weights_left = self.weights_left.saturating_add(len.saturating_mul(MOST_SHARED));
+        self.weights_left = self.weights_left.saturating_add(array.len().saturating_mul(MOST_SHARED));
         Ok(array)
     }
 
@@ -156,26 +161,41 @@ impl<'m, 'a> Importer<'m, 'a> {
         let known = self.values.get(name);
         match (known, self.graph.constants.get(name)) {
             (None, Some(raw)) => {
+                self.may_read(name, raw)?;
                 let values = raw.floats(self.folder)?;
-                self.weights_left =
-                    self.weights_left.saturating_add(values.len().saturating_mul(MOST_SHARED));
+                self.count(name, values.len());
                 Ok(Some(values))
             }
-            (Some(Value::Constant(Array::Float(values))), _) => Ok(Some(values.clone())),
+            (Some(Value::Constant(Array::Number(_, values))), _) => Ok(Some(values.clone())),
             _ => Err(format!("computes its input `{name}`; only constants are understood there")),
         }
     }
 
-    /// The type of the elements of the constant input `i` of `node`, if it is as it was in the file.
+    /// Checks that the constant `raw` called `name` may be read. Each time but the first its numbers are made once more.
+    fn may_read(&mut self, name: &str, raw: &RawTensor<'a>) -> Result<(), String> {
+        match self.counted.contains(name) {
+            true => self.make(raw.claimed()),
+            false => Ok(()),
+        }
+    }
+
+    /// Lets more weights be made for the `len` numbers that the constant `name` has, once.
+    fn count(&mut self, name: &'a str, len: usize) {
+        if self.counted.insert(name) {
+            self.weights_left = self.weights_left.saturating_add(len.saturating_mul(MOST_SHARED));
+        }
+    }
+
+    /// The type of the elements of the constant input `i` of `node`, if the file says it.
     pub fn element(&self, node: &OnnxNode<'a>, i: usize) -> Option<i64> {
         let name = node.input(i)?;
         let held = || self.graph.constants.get(name).map(|raw| raw.element());
         self.elements.get(name).copied().or_else(held)
     }
 
-    /// Remembers the type of the elements of the constant `raw` that `node` holds.
-    pub fn remember_element(&mut self, node: &OnnxNode<'a>, raw: &RawTensor<'a>) {
-        self.elements.extend(node.outputs.first().map(|&output| (output, raw.element())));
+    /// Remembers the type of the elements of the constant that `node` makes.
+    pub fn remember_element(&mut self, node: &OnnxNode<'a>, element: i64) {
+        self.elements.extend(node.outputs.first().map(|&output| (output, element)));
     }
 
     /// The constant list of integers that is input `i` of `node`, however long it is.
@@ -183,9 +203,9 @@ impl<'m, 'a> Importer<'m, 'a> {
         let name = node.input(i).ok_or_else(|| format!("lacks its input {i}"))?;
         match (self.values.get(name), self.graph.constants.get(name)) {
             (None, Some(raw)) => {
+                self.may_read(name, raw)?;
                 let values = raw.integers(self.folder)?;
-                self.weights_left =
-                    self.weights_left.saturating_add(values.len().saturating_mul(MOST_SHARED));
+                self.count(name, values.len());
                 Ok(values)
             }
             (Some(Value::Constant(array)), _) => array.plain(&format!("its input {i}")),

@@ -3,7 +3,9 @@
 //! Shapes that a network computes while it runs, such as `[N, −1]` from the shape of its input, are then known exactly
 //! without knowing N.
 
-/// `fixed + batch · N`.
+use std::cmp::Ordering;
+
+/// `fixed + batch · N`, with N of at least 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Int {
     pub fixed: i64,
@@ -22,6 +24,15 @@ impl Int {
     /// The plain integer, if this is one.
     pub fn plain(self) -> Option<i64> {
         (self.batch == 0).then_some(self.fixed)
+    }
+
+    /// Whether this is less or more than `other`, or the same, if that is so for one image as for any other number.
+    pub fn compared(self, other: Self) -> Option<Ordering> {
+        let Self { fixed, batch } = self.sub(other)?;
+        match batch.cmp(&0) {
+            Ordering::Equal => Some(fixed.cmp(&0)),
+            sign => (fixed.checked_add(batch)?.cmp(&0) == sign).then_some(sign),
+        }
     }
 
     /// The sum, unless it overflows.
@@ -81,6 +92,8 @@ mod tests {
             if let Some(product) = x.mul(y) {
                 prop_assert_eq!(at(product), at(x) * at(y));
             }
+            prop_assert!(x.compared(y).is_none_or(|order| at(x).cmp(&at(y)) == order));
+            prop_assert_eq!(x.compared(y).is_none(), b != d && (a + b - c - d) * (b - d) <= 0);
             if let Some(quotient) = x.div(y).filter(|_| at(y) != 0) {
                 prop_assert_eq!(at(quotient), at(x) / at(y));
             }

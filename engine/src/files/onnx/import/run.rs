@@ -3,6 +3,7 @@
 use super::importer::Importer;
 use super::model::{OnnxGraph, OnnxNode};
 use super::operators;
+use super::tensor::MOST_RANK;
 use super::value::Value;
 
 /// Imports every node of `graph`, and returns what is not understood.
@@ -45,6 +46,14 @@ fn values_of<'a>(importer: &mut Importer<'_, 'a>, node: &OnnxNode<'a>) -> Result
     for value in &values {
         if let Value::Computed(view) = value {
             view.bounded().map_err(|e| format!("makes {e}"))?;
+        }
+        if let Value::Constant(array) = value
+            && array.dims().len() > MOST_RANK
+        {
+            return Err(format!(
+                "makes a constant of {} axes, expected at most {MOST_RANK}",
+                array.dims().len()
+            ));
         }
     }
     Ok(values)

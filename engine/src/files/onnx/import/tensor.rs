@@ -1,6 +1,6 @@
 //! Constants of ONNX as they are in the file, and their numbers.
 
-use super::array::Array;
+use super::array::{Array, Kind};
 use super::external::{External, Folder};
 use super::int::Int;
 use crate::files::decode::{NUMBERS, decode};
@@ -12,6 +12,28 @@ use std::borrow::Cow;
 
 /// The largest number of integers, such as those of a shape, in a constant.
 pub(super) const MOST_INTS: usize = 64;
+
+/// The largest number of axes of a constant.
+pub(super) const MOST_RANK: usize = 8;
+
+/// The number of elements of a constant of shape `dims`, if the axes that have any could have so many.
+pub(super) fn count(dims: &[usize]) -> Option<usize> {
+    let some = dims.iter().try_fold(1usize, |len, &dim| len.checked_mul(dim.max(1)))?;
+    Some(if dims.contains(&0) { 0 } else { some })
+}
+
+/// The least and the greatest integer of a type of few bits.
+pub(super) fn ends(element: i64) -> Option<[f32; 2]> {
+    Some(match element {
+        element::UINT4 => [0.0, 15.0],
+        element::INT4 => [-8.0, 7.0],
+        element::UINT8 => [0.0, 255.0],
+        element::INT8 => [-128.0, 127.0],
+        element::UINT16 => [0.0, 65535.0],
+        element::INT16 => [-32768.0, 32767.0],
+        _ => return None,
+    })
+}
 
 /// A constant, whose numbers are still in the file.
 #[derive(Default)]
@@ -66,8 +88,8 @@ impl<'a> RawTensor<'a> {
                 (tensor::LOCATION, field) if field.int()? == 1 => found.data = Data::External,
                 _ => {}
             }
-            if found.dims.len() > 8 {
-                return Err(format!("constant `{}` has more than eight axes", found.name));
+            if found.dims.len() > MOST_RANK {
+                return Err(format!("constant `{}` has more than {MOST_RANK} axes", found.name));
             }
         }
         if matches!(found.data, Data::None) {
@@ -84,7 +106,7 @@ impl<'a> RawTensor<'a> {
     fn shape(&self) -> Result<(Vec<usize>, usize), String> {
         let dims: Option<Vec<usize>> = self.dims.iter().map(|&dim| usize::try_from(dim).ok()).collect();
         let dims = dims.ok_or_else(|| format!("has the shape {:?}", self.dims))?;
-        let len = dims.iter().try_fold(1usize, |len, &dim| len.checked_mul(dim));
+        let len = count(&dims);
         Ok((dims, len.ok_or("has more elements than there can be")?))
     }
 
@@ -98,13 +120,23 @@ impl<'a> RawTensor<'a> {
         self.element
     }
 
-    /// The numbers of any type, rounded to `f32`; integers must be exact.
+    /// The number of elements that the file claims.
+    pub fn claimed(&self) -> usize {
+        self.shape().map_or(usize::MAX, |(_, len)| len)
+    }
+
+    /// The numbers of any type, rounded to `f32`; integers of 64 bits must be exact.
     pub fn floats(&self, folder: &Folder) -> Result<Tensor, String> {
         let read = || {
             let ((shape, len), (dtype, width)) = (self.shape()?, self.dtype()?);
             let bytes = self.bytes(folder, &shape, (len, width), dtype)?;
             memory::require("the constants", memory::bytes_of::<f32>([len])).map_err(|e| e.to_string())?;
-            Tensor::from_vec(&shape, decode(dtype, &bytes, NUMBERS)?).map_err(|e| e.to_string())
+            let values = match dtype {
+                // Biases of quantized layers.
+                Dtype::I32 => bytes.as_chunks().0.iter().map(|&b| i32::from_le_bytes(b) as f32).collect(),
+                _ => decode(dtype, &bytes, NUMBERS)?,
+            };
+            Tensor::from_vec(&shape, values).map_err(|e| e.to_string())
         };
         read().map_err(|e: String| format!("constant `{}` {e}", self.name))
     }
@@ -137,7 +169,12 @@ impl<'a> RawTensor<'a> {
         if !ints {
             memory::require("the constants", memory::bytes_of::<f32>([len])).map_err(|e| e.to_string())?;
             let values = decode(dtype, &bytes, NUMBERS)?;
-            return Ok(Array::Float(Tensor::from_vec(&shape, values).map_err(|e| e.to_string())?));
+            let kind = match dtype {
+                Dtype::BOOL => Kind::Bool,
+                Dtype::I8 | Dtype::U8 | Dtype::I16 | Dtype::U16 => Kind::Small,
+                _ => Kind::Float,
+            };
+            return Ok(Array::Number(kind, Tensor::from_vec(&shape, values).map_err(|e| e.to_string())?));
         }
         let values = match dtype {
             Dtype::I64 => bytes.as_chunks().0.iter().map(|&b| Int::of(i64::from_le_bytes(b))).collect(),

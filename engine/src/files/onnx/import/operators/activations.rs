@@ -1,5 +1,6 @@
 //! Functions of each value.
 
+use super::clamps::{between, clamp};
 use super::terms::formulated;
 use crate::files::onnx::import::formula::Formula;
 use crate::files::onnx::import::importer::Importer;
@@ -105,6 +106,33 @@ pub(super) fn only_part<'a>(importer: &mut Importer<'_, 'a>, node: &OnnxNode<'a>
     part(importer, node)?.ok_or_else(|| "is understood only as a part of GELU or of a layer norm".into())
 }
 
+/// `Max` and `Min` of values and of numbers: a clamp.
+pub(super) fn bounded<'a>(importer: &mut Importer<'_, 'a>, node: &OnnxNode<'a>) -> Result<Value, String> {
+    node.only(&[])?;
+    let (mut values, mut bounds) = (Vec::new(), [f32::MIN, f32::MAX]);
+    let mut rank = 0;
+    for i in 0..node.inputs.len() {
+        let Value::Constant(bound) = importer.value(node, i)? else {
+            values.push(importer.computed(node, i)?);
+            continue;
+        };
+        rank = rank.max(bound.dims().len());
+        let bound = bound.number("a bound")?;
+        match node.op {
+            _ if !bound.is_finite() => return Err(format!("has the bound {bound}")),
+            "Max" => bounds[0] = bounds[0].max(bound),
+            _ => bounds[1] = bounds[1].min(bound),
+        }
+    }
+    let [view] = &values[..] else {
+        return Err(format!("compares {} values that are computed, which no layer does", values.len()));
+    };
+    if rank > view.axes.len() + 1 {
+        return Err(format!("has a bound of {rank} axes"));
+    }
+    Ok(Value::Computed(between(importer, node.label(), view.clone(), bounds)))
+}
+
 /// Bounds that are not given are those of the type of numbers.
 fn clip<'a>(importer: &mut Importer<'_, 'a>, node: &OnnxNode<'a>) -> Result<Activation, String> {
     let bound = |array: Option<crate::files::onnx::import::array::Array>, default: f32| match array {
@@ -115,15 +143,6 @@ fn clip<'a>(importer: &mut Importer<'_, 'a>, node: &OnnxNode<'a>) -> Result<Acti
     let high = bound(importer.constant(node, 2)?, f32::MAX)?;
     // ONNX gives the upper bound where they are in the wrong order.
     Ok(clamp([low.min(high), high]))
-}
-
-/// The clamp between `low` and `high`, in the words of networks.
-pub(super) fn clamp([low, high]: [f32; 2]) -> Activation {
-    match (low, high) {
-        (0.0, f32::MAX..) => Activation::Relu,
-        (0.0, 6.0) => Activation::Relu6,
-        (low, high) => Activation::Clamp { low, high },
-    }
 }
 
 /// The last softmax of a classifier is left out: its logits have the same order.

@@ -6,7 +6,6 @@ use crate::Tensor;
 use crate::files::onnx::import::array::Array;
 use crate::files::onnx::import::formula::Formula;
 use crate::files::onnx::import::importer::Importer;
-use crate::files::onnx::import::int::Int;
 use crate::files::onnx::import::model::OnnxNode;
 use crate::files::onnx::import::value::Value;
 use crate::files::onnx::import::view::View;
@@ -16,19 +15,18 @@ use crate::graph::layer::{Activation, Layer};
 /// `Add`, `Sub`, `Mul`, `Div` and `Sum`.
 pub(super) fn import<'a>(importer: &mut Importer<'_, 'a>, node: &OnnxNode<'a>) -> Result<Value, String> {
     node.only(&[])?;
-    if node.inputs.len() != 2 || node.op == "Sum" {
+    if node.inputs.len() != 2 {
         return match node.op {
             "Sum" => sum(importer, node),
             _ => Err(format!("has {} inputs, expected 2", node.inputs.len())),
         };
     }
     match (importer.value(node, 0)?, importer.value(node, 1)?) {
-        (Value::Constant(a), Value::Constant(b)) => integers(node, &a, &b).map(Value::Constant),
         (Value::Constant(a), _) => with_constant(importer, node, 1, &a),
         (_, Value::Constant(b)) => with_constant(importer, node, 0, &b),
         _ => match together(importer, node)? {
             Some(value) => Ok(value),
-            None => match node.op {
+            None => match kind(node) {
                 "Add" => sum(importer, node),
                 "Sub" => difference(importer, node),
                 "Mul" => product(importer, node),
@@ -36,6 +34,11 @@ pub(super) fn import<'a>(importer: &mut Importer<'_, 'a>, node: &OnnxNode<'a>) -
             },
         },
     }
+}
+
+/// The operator of `node`. A sum of two is an addition.
+fn kind<'a>(node: &OnnxNode<'a>) -> &'a str {
+    if node.op == "Sum" { "Add" } else { node.op }
 }
 
 /// Arithmetic of input `i`, which is computed, with a constant, the other input.
@@ -53,7 +56,7 @@ fn with_constant<'a>(
         && !takes(importer, (node, first), &view, formula)
     {
         let by = f64::from(values.data()[0]);
-        let formula = match node.op {
+        let formula = match kind(node) {
             "Add" => formula.shifted(by),
             "Sub" if first => formula.shifted(-by),
             "Sub" => formula.scaled(-1.0).and_then(|formula| formula.shifted(by)),
@@ -68,7 +71,7 @@ fn with_constant<'a>(
     let view = importer.computed(node, i)?;
     let terms = terms(importer, &view, values)?;
     let minus = || Terms { values: vec![-1.0; terms.values.len()] };
-    let [scale, shift] = match node.op {
+    let [scale, shift] = match kind(node) {
         "Add" => [None, Some(terms)],
         "Sub" if first => [None, Some(terms.map(|v| -v))],
         "Sub" => [Some(minus()), Some(terms)],
@@ -86,7 +89,7 @@ fn takes(
     view: &View,
     formula: Formula,
 ) -> bool {
-    let (adds, scales) = (node.op == "Add" || (node.op == "Sub" && first), node.op == "Mul");
+    let (adds, scales) = (kind(node) == "Add" || (node.op == "Sub" && first), node.op == "Mul");
     let bias = || importer.is_unshared(view.node) && lacks_bias(&importer.nodes[view.node].layer);
     formula == Formula::X && ((adds && bias()) || norm::takes(importer, view, scales, adds))
 }
@@ -99,7 +102,7 @@ fn together<'a>(importer: &mut Importer<'_, 'a>, node: &OnnxNode<'a>) -> Result<
     if view != other {
         return Ok(None);
     }
-    let formula = match (node.op, a, b) {
+    let formula = match (kind(node), a, b) {
         // A sum is a layer.
         ("Add", Formula::X, Formula::X) => None,
         ("Add", a, b) => a.plus(b),
@@ -111,28 +114,6 @@ fn together<'a>(importer: &mut Importer<'_, 'a>, node: &OnnxNode<'a>) -> Result<
         _ => None,
     };
     Ok(formula.map(|formula| formulated(importer, node, &view, formula)))
-}
-
-/// Arithmetic of shapes.
-fn integers(node: &OnnxNode, a: &Array, b: &Array) -> Result<Array, String> {
-    let (left, right) = (a.ints("its first constant")?, b.ints("its second constant")?);
-    let (longer, len) = if right.len() > left.len() { (b, right.len()) } else { (a, left.len()) };
-    if [left.len(), right.len()].iter().any(|&found| found != 1 && found != len) {
-        return Err(format!("works on shapes of {} and {} integers", left.len(), right.len()));
-    }
-    let at = |values: &[Int], i: usize| values[if values.len() == 1 { 0 } else { i }];
-    let value = |i: usize| {
-        let (x, y) = (at(left, i), at(right, i));
-        match node.op {
-            "Add" => x.add(y),
-            "Sub" => x.sub(y),
-            "Mul" => x.mul(y),
-            _ => x.div(y),
-        }
-    };
-    let values: Option<Vec<Int>> = (0..len).map(value).collect();
-    let values = values.ok_or("has no exact result for every number of images")?;
-    Ok(Array::Int { dims: longer.dims().to_vec(), values })
 }
 
 /// The sum of values of the same shape.
@@ -154,6 +135,14 @@ fn sum<'a>(importer: &mut Importer<'_, 'a>, node: &OnnxNode<'a>) -> Result<Value
         views.iter().map(|view| if flat { importer.vector(view) } else { view.node }).collect();
     let id = importer.push(node, Layer::Add, &inputs);
     Ok(Value::Computed(View { flat, ..first.at(id) }))
+}
+
+/// `Neg`: a formula of a value.
+pub(super) fn negative<'a>(importer: &mut Importer<'_, 'a>, node: &OnnxNode<'a>) -> Result<Value, String> {
+    node.only(&[])?;
+    let (view, formula) = importer.formula(node, 0)?.ok_or("negates what is no image")?;
+    let negative = formula.scaled(-1.0).ok_or("negates a formula that does not become a whole")?;
+    Ok(formulated(importer, node, &view, negative))
 }
 
 /// The difference of values of the same shape: a sum with the negative.

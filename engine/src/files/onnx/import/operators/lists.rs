@@ -1,7 +1,8 @@
 //! Constants, and the arithmetic of shapes that leads to constants.
 
+use super::folding;
 use crate::Tensor;
-use crate::files::onnx::import::array::Array;
+use crate::files::onnx::import::array::{self, Array};
 use crate::files::onnx::import::importer::Importer;
 use crate::files::onnx::import::int::Int;
 use crate::files::onnx::import::model::{Attribute, OnnxNode};
@@ -15,13 +16,13 @@ pub(super) fn constant<'a>(importer: &mut Importer<'_, 'a>, node: &OnnxNode<'a>)
     let value = NAMES.iter().find_map(|name| node.attribute(name)).ok_or("has no value")?;
     let array = match value {
         Attribute::Tensor(raw) => {
-            importer.remember_element(node, raw);
+            importer.remember_element(node, raw.element());
             importer.array(raw)?
         }
-        Attribute::Float(value) => Array::Float(Tensor::scalar(*value)),
+        Attribute::Float(value) => Tensor::scalar(*value).into(),
         Attribute::Floats(values) => {
             importer.make(values.len())?;
-            Array::Float(Tensor::from_slice(&[values.len()], values).map_err(|e| e.to_string())?)
+            Tensor::from_slice(&[values.len()], values).map_err(|e| e.to_string())?.into()
         }
         Attribute::Int(value) => Array::Int { dims: Vec::new(), values: vec![Int::of(*value)] },
         Attribute::Ints(values) if values.len() > MOST_INTS => {
@@ -31,29 +32,6 @@ pub(super) fn constant<'a>(importer: &mut Importer<'_, 'a>, node: &OnnxNode<'a>)
         Attribute::Text(_) | Attribute::Other => return Err("has a value that is not understood".into()),
     };
     Ok(Value::Constant(array))
-}
-
-/// `ConstantOfShape`.
-pub(super) fn constant_of_shape<'a>(
-    importer: &mut Importer<'_, 'a>,
-    node: &OnnxNode<'a>,
-) -> Result<Value, String> {
-    node.only(&["value"])?;
-    let shape = importer.constant(node, 0)?.ok_or("has no shape")?.plain("its shape")?;
-    let dims: Option<Vec<usize>> = shape.iter().map(|&dim| usize::try_from(dim).ok()).collect();
-    let dims = dims.ok_or_else(|| format!("has the shape {shape:?}"))?;
-    let len = dims.iter().try_fold(1usize, |len, &dim| len.checked_mul(dim)).filter(|&len| len <= MOST_INTS);
-    let len = len.ok_or_else(|| format!("has the shape {dims:?}, more than {MOST_INTS} elements"))?;
-    let value = match node.attribute("value") {
-        Some(Attribute::Tensor(raw)) => importer.array(raw)?,
-        _ => Array::Float(Tensor::zeros(&[1])),
-    };
-    Ok(Value::Constant(match &value {
-        Array::Float(_) => Array::Float(Tensor::full(&dims, value.number("its value")?)),
-        Array::Int { values, .. } => {
-            Array::Int { dims, values: vec![*values.first().ok_or("has no value")?; len] }
-        }
-    }))
 }
 
 /// `Shape`.
@@ -70,22 +48,33 @@ pub(super) fn shape<'a>(importer: &mut Importer<'_, 'a>, node: &OnnxNode<'a>) ->
     Ok(Value::Constant(Array::list(shape.get(start..end).unwrap_or_default().to_vec())))
 }
 
-/// `Gather` from `array`, a list of integers.
+/// `Size`.
+pub(super) fn size<'a>(importer: &mut Importer<'_, 'a>, node: &OnnxNode<'a>) -> Result<Value, String> {
+    node.only(&[])?;
+    let size = match importer.value(node, 0)? {
+        Value::Constant(array) => Int::of(array.len() as i64),
+        _ => {
+            let sizes = importer.computed(node, 0)?.shape(importer.batch);
+            let size = sizes.into_iter().try_fold(Int::of(1), Int::mul);
+            size.ok_or("has more elements than can be counted")?
+        }
+    };
+    Ok(Value::Constant(Array::Int { dims: Vec::new(), values: vec![size] }))
+}
+
+/// `Gather` from the constant `array`.
 pub(super) fn gather<'a>(
     importer: &mut Importer<'_, 'a>,
     node: &OnnxNode<'a>,
     array: &Array,
 ) -> Result<Value, String> {
     node.only(&["axis"])?;
-    let (values, dims) = (array.ints("its list")?, array.dims());
-    if dims.len() != 1 || !matches!(node.int("axis")?.unwrap_or(0), 0 | -1) {
-        return Err(format!("gathers from a constant of shape {dims:?}, expected a list"));
-    }
+    let axis = array::axes(&[node.int("axis")?.unwrap_or(0)], array.dims().len())?[0];
     let index = importer.constant(node, 1)?.ok_or("has no indices")?;
-    let len = values.len() as i64;
+    let len = array.dims()[axis] as i64;
     let at = |&i: &i64| usize::try_from(if i < 0 { i.saturating_add(len) } else { i }).ok();
     let indices = index.plain("its indices")?;
-    let found: Option<Vec<Int>> = indices.iter().map(|i| values.get(at(i)?).copied()).collect();
-    let values = found.ok_or_else(|| format!("gathers {indices:?} of {len} integers"))?;
-    Ok(Value::Constant(Array::Int { dims: index.dims().to_vec(), values }))
+    let found: Option<Vec<usize>> = indices.iter().map(|i| at(i).filter(|&i| (i as i64) < len)).collect();
+    let found = found.ok_or_else(|| format!("gathers {indices:?} of {len} places along an axis"))?;
+    folding::gathered(importer, array, axis, (index.dims(), &found)).map(Value::Constant)
 }

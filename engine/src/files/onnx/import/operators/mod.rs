@@ -2,7 +2,9 @@
 
 mod activations;
 mod arithmetic;
+mod clamps;
 mod conv;
+mod folding;
 mod gathers;
 mod group_norm;
 mod lists;

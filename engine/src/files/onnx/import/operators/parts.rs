@@ -1,10 +1,9 @@
 //! Concatenations, padding, and parts of images.
 
-use crate::files::onnx::import::array::Array;
+use super::folding;
+use crate::files::onnx::import::array::{self, Array};
 use crate::files::onnx::import::importer::Importer;
-use crate::files::onnx::import::int::Int;
 use crate::files::onnx::import::model::OnnxNode;
-use crate::files::onnx::import::tensor::MOST_INTS;
 use crate::files::onnx::import::value::{Part, Value};
 use crate::files::onnx::import::view::{Axis, View};
 use crate::graph::NodeId;
@@ -22,27 +21,22 @@ pub(super) fn concat<'a>(importer: &mut Importer<'_, 'a>, node: &OnnxNode<'a>) -
         values.push(importer.value(node, i)?);
     }
     match values.first().ok_or("joins nothing")? {
-        Value::Constant(_) => lists(&values, axis).map(Value::Constant),
+        Value::Constant(_) => constants(importer, &values, axis).map(Value::Constant),
         Value::Pooled(kind, part) => adaptive(importer, node, *kind, part, (&values, axis)),
         _ => channels(importer, node, axis),
     }
 }
 
-/// Joins lists of integers.
-fn lists(values: &[Value], axis: i64) -> Result<Array, String> {
-    let mut joined: Vec<Int> = Vec::new();
-    for value in values {
-        match value {
-            Value::Constant(array) if array.dims().len() == 1 && matches!(axis, 0 | -1) => {
-                joined.extend(array.ints("a part")?);
-            }
-            _ => return Err("joins constants that are no lists of integers".into()),
-        }
-    }
-    match joined.len() <= MOST_INTS {
-        true => Ok(Array::list(joined)),
-        false => Err(format!("joins more than {MOST_INTS} integers")),
-    }
+/// Joins constants.
+fn constants(importer: &mut Importer<'_, '_>, values: &[Value], axis: i64) -> Result<Array, String> {
+    let parts: Option<Vec<Array>> = values
+        .iter()
+        .map(|value| if let Value::Constant(array) = value { Some(array.clone()) } else { None })
+        .collect();
+    let parts = parts.ok_or("joins constants and values that are computed, which no layer does")?;
+    let rank = parts.first().map_or(0, |part| part.dims().len());
+    let axis = array::axes(&[axis], rank)?[0];
+    folding::joined(importer, &parts, axis)
 }
 
 /// Joins channels of images or of vectors.
@@ -192,16 +186,9 @@ pub(super) fn slice<'a>(importer: &mut Importer<'_, 'a>, node: &OnnxNode<'a>) ->
             [&[batch.unwrap_or(usize::MAX)][..], &importer.computed(node, 0)?.dims()].concat()
         }
     };
-    let ranges = ranges(importer, node, &dims)?;
+    let ranges = ranges(importer, node, (&dims, matches!(value, Value::Constant(_))))?;
     if let Value::Constant(array) = &value {
-        let [(0, start, end, step)] = ranges[..] else {
-            return Err("takes a part of a constant that is no list".into());
-        };
-        let values = array.ints("its list")?;
-        if dims.len() != 1 {
-            return Err("takes a part of a constant that is no list".into());
-        }
-        return Ok(Value::Constant(Array::list(values[start..end].iter().step_by(step).copied().collect())));
+        return folding::sliced(importer, array, &ranges).map(Value::Constant);
     }
     let view = importer.computed(node, 0)?;
     let whole = |&&(axis, start, end, step): &&(usize, usize, usize, usize)| {
@@ -261,7 +248,7 @@ fn part(of: View, axis: usize, range: Range<usize>) -> Part {
 fn ranges<'a>(
     importer: &mut Importer<'_, 'a>,
     node: &OnnxNode<'a>,
-    dims: &[usize],
+    (dims, may_be_empty): (&[usize], bool),
 ) -> Result<Vec<(usize, usize, usize, usize)>, String> {
     let mut list =
         |i: usize, what: &str| importer.constant(node, i)?.map(|array| array.plain(what)).transpose();
@@ -281,8 +268,12 @@ fn ranges<'a>(
         let (start, end) = (at(starts[i]), at(ends[i]).min(dims[axis]));
         let end = if end == i64::MAX as usize { dims[axis] } else { end };
         let step = usize::try_from(steps[i]).ok().filter(|&step| step > 0)?;
-        (start < end).then_some((axis, start, end, step))
+        Some((axis, start, end.max(start), step))
     };
     let found: Option<Vec<_>> = (0..starts.len()).map(range).collect();
+    // No layer makes nothing, but a list may be empty.
+    let found = found.filter(|parts| may_be_empty || parts.iter().all(|(_, start, end, _)| start < end));
+    let found =
+        found.filter(|parts| (1..parts.len()).all(|i| parts[..i].iter().all(|part| part.0 != parts[i].0)));
     found.ok_or_else(|| format!("takes the parts {starts:?} to {ends:?} of axes {axes:?} by steps {steps:?}"))
 }

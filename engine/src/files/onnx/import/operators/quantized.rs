@@ -1,18 +1,14 @@
 //! Quantized numbers, read as the numbers that they stand for.
 
-use super::activations::clamp;
+use super::clamps::between;
 use crate::Tensor;
 use crate::files::onnx::fields::element;
+use crate::files::onnx::import::array::{Array, Kind};
 use crate::files::onnx::import::importer::Importer;
 use crate::files::onnx::import::model::OnnxNode;
+use crate::files::onnx::import::tensor;
 use crate::files::onnx::import::value::{Scales, Value};
 use crate::files::onnx::import::view::View;
-use crate::graph::layer::{Activation, Layer};
-use crate::graph::pool::{Pool, PoolKind};
-use crate::graph::{Node, NodeId};
-
-/// The largest number of layers through which the bounds of values are followed.
-const MOST_STEPS: usize = 8;
 
 /// `DequantizeLinear`: of constants, the numbers `(q − zero)·scale`; of what was just quantized with the same scale, that.
 pub(super) fn dequantize<'a>(importer: &mut Importer<'_, 'a>, node: &OnnxNode<'a>) -> Result<Value, String> {
@@ -45,7 +41,7 @@ pub(super) fn quantize<'a>(importer: &mut Importer<'_, 'a>, node: &OnnxNode<'a>)
             node.label(),
             node.op
         ));
-        let clamped = clamped(importer, node.label(), view, [low, high]);
+        let clamped = between(importer, node.label(), view, [low, high]);
         return Ok(Value::Quantized(clamped, scales));
     };
     let values = array.floats("its constant")?;
@@ -55,7 +51,7 @@ pub(super) fn quantize<'a>(importer: &mut Importer<'_, 'a>, node: &OnnxNode<'a>)
         let [scale, zero] = scales.at(i, values.shape());
         ((values.data()[i] / scale).round_ties_even() + zero).clamp(ends[0], ends[1])
     };
-    Ok(Value::Constant(Tensor::from_fn(values.shape(), number).into()))
+    Ok(Value::Constant(Array::Number(Kind::Small, Tensor::from_fn(values.shape(), number))))
 }
 
 /// The least and the greatest integer that `node` quantizes to: of the type of its zero points, or of the one it says.
@@ -69,53 +65,8 @@ fn ends<'a>(importer: &Importer<'_, 'a>, node: &OnnxNode<'a>) -> Result<[f32; 2]
         }
         (Some(name), None, _) => return Err(format!("has zero points `{name}` of an unknown type")),
     };
-    Ok(match element {
-        element::UINT4 => [0.0, 15.0],
-        element::INT4 => [-8.0, 7.0],
-        element::UINT8 => [0.0, 255.0],
-        element::INT8 => [-128.0, 127.0],
-        element::UINT16 => [0.0, 65535.0],
-        element::INT16 => [-32768.0, 32767.0],
-        other => return Err(format!("quantizes to type {other}, expected integers of 4, 8 or 16 bits")),
-    })
-}
-
-/// `view` between `low` and `high`.
-fn clamped(importer: &mut Importer<'_, '_>, name: &str, view: View, [low, high]: [f32; 2]) -> View {
-    if let Some([least, most]) = range(importer, view.node)
-        && low <= least
-        && most <= high
-    {
-        return view;
-    }
-    if importer.is_unshared(view.node)
-        && let Layer::Activation(activation) = &mut importer.nodes[view.node].layer
-        && let Some([least, most]) = activation.bounds()
-    {
-        // One clamp after the other is a clamp.
-        *activation = clamp([least.clamp(low, high), most.clamp(low, high)]);
-        return view;
-    }
-    let id = importer.push_named(name, Layer::Activation(clamp([low, high])), &[view.node]);
-    view.at(id)
-}
-
-/// The least and the greatest value of the layer `node`, as far as a function that keeps its values between bounds says, with
-/// a few layers behind it that choose among them.
-fn range(importer: &Importer<'_, '_>, mut node: NodeId) -> Option<[f32; 2]> {
-    for _ in 0..MOST_STEPS {
-        let Node { layer, inputs, .. } = &importer.nodes[node];
-        match layer {
-            Layer::Activation(Activation::Sigmoid | Activation::HardSigmoid) => return Some([0.0, 1.0]),
-            Layer::Activation(Activation::Tanh) => return Some([-1.0, 1.0]),
-            Layer::Activation(activation) => return activation.bounds(),
-            Layer::Pool(Pool { kind: PoolKind::Max, .. }) | Layer::Flatten | Layer::Gather { .. } => {
-                node = *inputs.first()?;
-            }
-            _ => return None,
-        }
-    }
-    None
+    tensor::ends(element)
+        .ok_or_else(|| format!("quantizes to type {element}, expected integers of 4, 8 or 16 bits"))
 }
 
 /// The shape of values, in which the number of images is 0: no scales are along it.

@@ -1,9 +1,8 @@
 //! Reshapes and transpositions, which move nothing here, and nodes that pass their input on.
 
-use super::gathers;
-use crate::Tensor;
+use super::{folding, gathers};
 use crate::files::onnx::fields::element;
-use crate::files::onnx::import::array::Array;
+use crate::files::onnx::import::array::{self, Array, Kind};
 use crate::files::onnx::import::importer::Importer;
 use crate::files::onnx::import::int::Int;
 use crate::files::onnx::import::model::OnnxNode;
@@ -142,7 +141,7 @@ fn squeezed(
 ) -> Result<Vec<usize>, String> {
     let removed = match axes {
         None => (0..rank).filter(|&i| is_one(i)).collect(),
-        Some(axes) => indices(&axes, rank)?,
+        Some(axes) => array::axes(&axes, rank)?,
     };
     match removed.iter().find(|&&i| !is_one(i)) {
         Some(i) => Err(format!("removes axis {i}, which has more than one element")),
@@ -153,7 +152,7 @@ fn squeezed(
 fn unsqueeze(view: &View, axes: Option<Vec<i64>>) -> Result<View, String> {
     let axes = axes.ok_or("has no axes")?;
     let rank = view.axes.len() + 1 + axes.len();
-    let added = indices(&axes, rank)?;
+    let added = array::axes(&axes, rank)?;
     if added.contains(&0) {
         return Err("adds an axis before the batch".into());
     }
@@ -169,16 +168,6 @@ fn unsqueeze(view: &View, axes: Option<Vec<i64>>) -> Result<View, String> {
     }
 }
 
-/// Axes counted from the front.
-fn indices(axes: &[i64], rank: usize) -> Result<Vec<usize>, String> {
-    let index = |&axis: &i64| {
-        let axis = if axis < 0 { axis.checked_add(rank as i64)? } else { axis };
-        usize::try_from(axis).ok().filter(|&axis| axis < rank)
-    };
-    let found: Option<Vec<usize>> = axes.iter().map(index).collect();
-    found.ok_or_else(|| format!("has axes {axes:?} of {rank}"))
-}
-
 fn of_constant<'a>(
     importer: &mut Importer<'_, 'a>,
     node: &OnnxNode<'a>,
@@ -188,18 +177,14 @@ fn of_constant<'a>(
     match node.op {
         "Transpose" => {
             node.only(&["perm"])?;
-            let tensor = array.floats("its constant")?;
             let order = match node.ints("perm")? {
-                Some(order) => indices(order, dims.len())?,
+                Some(order) => array::axes(order, dims.len())?,
                 None => (0..dims.len()).rev().collect(),
             };
             let mut sorted = order.clone();
             sorted.sort_unstable();
             match sorted.into_iter().eq(0..dims.len()) {
-                true => {
-                    importer.make(tensor.len())?;
-                    Ok(Array::Float(tensor.permute(&order)))
-                }
+                true => folding::permuted(importer, array, &order),
                 false => Err(format!("permutes {} axes by {order:?}", dims.len())),
             }
         }
@@ -215,12 +200,19 @@ fn of_constant<'a>(
         "Unsqueeze" => {
             let axes = axes(importer, node)?.ok_or("has no axes")?;
             let rank = dims.len() + axes.len();
-            let (added, mut left) = (indices(&axes, rank)?, dims.iter());
+            let (added, mut left) = (array::axes(&axes, rank)?, dims.iter());
             let dim = |i: usize| if added.contains(&i) { Some(1) } else { left.next().copied() };
             let dims: Option<Vec<usize>> = (0..rank).map(dim).collect();
             array.reshaped(&dims.ok_or("adds an axis twice")?)
         }
-        _ => Err("flattens a constant".into()),
+        _ => {
+            node.only(&["axis"])?;
+            let (axis, rank) = (node.int("axis")?.unwrap_or(1), dims.len() as i64);
+            let axis = if axis < 0 { axis.saturating_add(rank) } else { axis };
+            let axis = usize::try_from(axis).ok().filter(|&axis| axis <= dims.len());
+            let (rows, columns) = dims.split_at(axis.ok_or("flattens from an axis that it lacks")?);
+            array.reshaped(&[rows.iter().product(), columns.iter().product()])
+        }
     }
 }
 
@@ -238,13 +230,17 @@ fn constant_shape(array: &Array, target: &[i64]) -> Result<Vec<usize>, String> {
     found.ok_or_else(|| format!("has the shape {target:?}"))
 }
 
-/// `Identity`, `Cast` and `Dropout`.
+/// `Identity`, `Cast`, `CastLike` and `Dropout`.
 pub(super) fn pass<'a>(importer: &mut Importer<'_, 'a>, node: &OnnxNode<'a>) -> Result<Value, String> {
     match node.op {
         "Cast" => cast(importer, node),
+        "CastLike" => cast_like(importer, node),
         "Dropout" => dropout(importer, node),
         _ => {
             node.only(&[])?;
+            if let Some(element) = importer.element(node, 0) {
+                importer.remember_element(node, element);
+            }
             importer.value(node, 0)
         }
     }
@@ -253,17 +249,31 @@ pub(super) fn pass<'a>(importer: &mut Importer<'_, 'a>, node: &OnnxNode<'a>) -> 
 fn cast<'a>(importer: &mut Importer<'_, 'a>, node: &OnnxNode<'a>) -> Result<Value, String> {
     node.only(&["to", "saturate", "round_mode"])?;
     let to = node.int("to")?.unwrap_or(0);
-    let floats = [element::FLOAT, element::FLOAT16, element::DOUBLE, element::BFLOAT16].contains(&to);
-    let ints = [element::INT32, element::INT64].contains(&to);
-    match importer.value(node, 0)? {
-        Value::Constant(Array::Int { dims, values }) if floats => {
-            let plain = Array::Int { dims: dims.clone(), values }.plain("its constant")?;
-            let values = plain.into_iter().map(|value| value as f32).collect();
-            Ok(Value::Constant(Array::Float(Tensor::from_vec(&dims, values).map_err(|e| e.to_string())?)))
+    converted(importer, node, to)
+}
+
+/// `CastLike`: to the type of the second input.
+fn cast_like<'a>(importer: &mut Importer<'_, 'a>, node: &OnnxNode<'a>) -> Result<Value, String> {
+    node.only(&["saturate", "round_mode"])?;
+    let to = match importer.value(node, 1)? {
+        Value::Constant(Array::Int { .. }) => element::INT64,
+        Value::Constant(Array::Number(Kind::Bool, _)) => element::BOOL,
+        Value::Constant(Array::Number(Kind::Float, _)) | Value::Computed(_) | Value::Formula(..) => {
+            element::FLOAT
         }
-        value @ Value::Constant(Array::Int { .. }) if ints => Ok(value),
-        value @ Value::Constant(Array::Float(_)) if to == element::FLOAT => Ok(value),
-        // Values are in single precision here, whatever their type in the file.
+        _ => return Err("converts to a type that is not understood".into()),
+    };
+    converted(importer, node, to)
+}
+
+/// The first input as numbers of the type `to`. Values are in single precision here, whatever their type in the file.
+fn converted<'a>(importer: &mut Importer<'_, 'a>, node: &OnnxNode<'a>, to: i64) -> Result<Value, String> {
+    let floats = [element::FLOAT, element::FLOAT16, element::DOUBLE, element::BFLOAT16].contains(&to);
+    match importer.value(node, 0)? {
+        Value::Constant(array) => {
+            importer.remember_element(node, to);
+            folding::cast(importer, array, to).map(Value::Constant)
+        }
         value @ Value::Formula(..) if floats => Ok(value),
         Value::Computed(_) if floats => importer.computed(node, 0).map(Value::Computed),
         _ => Err(format!("converts to type {to}, which is not understood")),
@@ -274,7 +284,7 @@ fn dropout<'a>(importer: &mut Importer<'_, 'a>, node: &OnnxNode<'a>) -> Result<V
     node.only(&["ratio", "seed"])?;
     node.one_output()?;
     if importer.constant(node, 2)?.is_some_and(|training| match training {
-        Array::Float(training) => training.data() != [0.0],
+        Array::Number(_, training) => training.data() != [0.0],
         Array::Int { .. } => true,
     }) {
         return Err("drops values while it is used".into());

@@ -1,8 +1,8 @@
 //! The table of operators.
 
 use super::{
-    activations, arithmetic, conv, gathers, group_norm, lists, norm, parts, pools, products, quantized,
-    resizes, shapes,
+    activations, arithmetic, conv, folding, gathers, group_norm, lists, norm, parts, pools, products,
+    quantized, resizes, shapes,
 };
 use crate::files::onnx::import::importer::Importer;
 use crate::files::onnx::import::model::OnnxNode;
@@ -21,6 +21,9 @@ pub(in crate::files::onnx::import) fn import<'a>(
 
 /// Imports a node with one output.
 fn single<'a>(importer: &mut Importer<'_, 'a>, node: &OnnxNode<'a>) -> Result<Value, String> {
+    if let Some(value) = folding::fold(importer, node)? {
+        return Ok(value);
+    }
     match node.op {
         "Conv" => conv::conv(importer, node),
         "ConvTranspose" => conv::transposed(importer, node),
@@ -34,6 +37,8 @@ fn single<'a>(importer: &mut Importer<'_, 'a>, node: &OnnxNode<'a>) -> Result<Va
         "Relu" | "Clip" | "Sigmoid" | "HardSigmoid" | "HardSwish" => activations::import(importer, node),
         "Tanh" | "Elu" | "LeakyRelu" | "Gelu" => activations::import(importer, node),
         "Erf" | "Pow" | "Sqrt" => activations::only_part(importer, node),
+        "Max" | "Min" => activations::bounded(importer, node),
+        "Neg" => arithmetic::negative(importer, node),
         "Softmax" | "LogSoftmax" => activations::softmax(importer, node),
         "Add" | "Sub" | "Mul" | "Div" | "Sum" => arithmetic::import(importer, node),
         "MaxPool" | "AveragePool" => pools::window(importer, node),
@@ -47,10 +52,13 @@ fn single<'a>(importer: &mut Importer<'_, 'a>, node: &OnnxNode<'a>) -> Result<Va
         "QuantizeLinear" => quantized::quantize(importer, node),
         "DequantizeLinear" => quantized::dequantize(importer, node),
         "Constant" => lists::constant(importer, node),
-        "ConstantOfShape" => lists::constant_of_shape(importer, node),
         "Shape" => lists::shape(importer, node),
+        "Size" => lists::size(importer, node),
         "Flatten" | "Reshape" | "Squeeze" | "Unsqueeze" | "Transpose" => shapes::import(importer, node),
-        "Identity" | "Cast" | "Dropout" => shapes::pass(importer, node),
+        "Identity" | "Cast" | "CastLike" | "Dropout" => shapes::pass(importer, node),
+        op if folding::FOLDED.contains(&op) => {
+            Err("is understood of constants alone, and reads values that are computed".into())
+        }
         _ => Err("is an operator that is not understood".into()),
     }
 }
