@@ -1,11 +1,12 @@
 //! Quantized numbers: weights with a scale for each filter, and values, which are kept between bounds and not rounded.
 
-use crate::by_hand::{bytes, floats, integer, list, model, node, of_type, of_version};
+use crate::by_hand::{bytes, floats, integer, integers, list, model, node, of_type, of_version};
 use crate::runtime;
 use crate::support::python::Package;
+use lopper_compress::fold;
 use lopper_compress::prune::{Constants, PrunePlan, prune};
 use lopper_engine::layer::Activation;
-use lopper_engine::onnx::{ImportOptions, Imported, import};
+use lopper_engine::onnx::{ImportOptions, Imported, OnnxOptions, export, import};
 use lopper_engine::plan::Plan;
 use lopper_engine::{Device, Graph, Layer, Tensor};
 use lopper_models::init;
@@ -182,6 +183,21 @@ fn what_is_not_known_about_a_pair_is_refused() {
         assert!(message.contains(words), "expected `{words}` in: {message}");
     }
     assert!(read(&said(INT8, &integer("output_dtype", INT8))).is_ok());
+    // The type of zero points that nodes make is known.
+    let made = |to: i64| {
+        let cast = [
+            integers("i", &[3]),
+            node("Cast", &["i"], "j", &integer("to", to)),
+            node("Identity", &["j"], "z", &[]),
+        ];
+        let pair = ["QuantizeLinear", "DequantizeLinear"].into_iter().zip([["x", "s", "z"], ["q", "s", "z"]]);
+        let pair = pair.zip(["q", "y"]).map(|((op, inputs), output)| node(op, &inputs, output, &[]));
+        [cast.to_vec(), vec![floats("s", &[1], &[0.5])], pair.collect()].concat()
+    };
+    let found = activations(&read(&made(INT8)).unwrap().graph);
+    assert_eq!(found, [Activation::Clamp { low: -65.5, high: 62.0 }]);
+    let message = refusal(&made(6));
+    assert!(message.contains("`q` (QuantizeLinear) quantizes to type 6"), "{message}");
 }
 
 /// A network that quantizes its two channels along `axis` with scales `s` and zero points `z`, both for the same bounds, and
@@ -244,4 +260,43 @@ fn values_with_other_bounds_for_each_channel_are_refused() {
         message.contains("`q` (QuantizeLinear) keeps values between other bounds for each channel"),
         "{message}"
     );
+}
+
+/// ONNX Runtime leaves out each ReLU whose values are quantized behind it. Images that are far brighter than those with which
+/// values were measured show it.
+#[test]
+fn a_network_that_onnx_runtime_quantized_computes_what_it_did() {
+    let folder = tempfile::tempdir().unwrap();
+    let place = |name: &str| folder.path().join(name);
+    let plain = fold(&runtime::small("resnet8", 5)).unwrap().graph;
+    let [h, w, c] = plain.info.input;
+    let images = init::normal(5, "images", &[2, h, w, c], 1.0);
+    let numbers = |scale: f32| -> Vec<u8> {
+        let first = images.permute(&[0, 3, 1, 2]);
+        first.data().iter().flat_map(|value| (scale * value).to_le_bytes()).collect()
+    };
+    export(&plain, place("plain.onnx"), &OnnxOptions::default()).unwrap();
+    fs::write(place("images"), numbers(0.5)).unwrap();
+    let folder = folder.path().to_str().unwrap();
+    if Package::Onnx.run("onnx_quantize.py", &[folder]).is_none() {
+        return;
+    }
+    fs::remove_file(place("plain.onnx")).unwrap();
+    fs::write(place("quantized.input"), numbers(1.0)).unwrap();
+    Package::Onnx.run("onnx_run.py", &[folder]).unwrap();
+    let theirs = runtime::floats(&place("quantized.output"));
+    let graph = import(place("quantized.onnx"), &ImportOptions::default()).unwrap().graph;
+    let count = |graph: &Graph| activations(graph).len();
+    println!("{:?}", activations(&graph));
+    assert!(count(&graph) > count(&plain) / 2);
+    let logits = |graph: &Graph| graph.logits(&Device::cpu(), images.clone()).unwrap().data().to_vec();
+    let largest = theirs.iter().fold(0f32, |most, value| most.max(value.abs()));
+    let difference =
+        |ours: &[f32]| ours.iter().zip(&theirs).fold(0f32, |most, (a, b)| most.max((a - b).abs())) / largest;
+    let (ours, without) = (difference(&logits(&graph)), difference(&logits(&plain)));
+    println!("{ours} with its bounds, {without} without");
+    assert!(ours < 0.05 && without > 4.0 * ours, "{ours} with its bounds, {without} without");
+    for (technique, small) in runtime::compressed(&graph, 3) {
+        assert!(logits(&small).iter().all(|value| value.is_finite()), "{technique}");
+    }
 }
