@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-const PAGES: [&str; 28] = [
+const PAGES: [&str; 29] = [
     "README.md",
     "ARCHITECTURE.md",
     "CONTRIBUTING.md",
@@ -22,6 +22,7 @@ const PAGES: [&str; 28] = [
     "docs/import.md",
     "docs/library.md",
     "docs/networks.md",
+    "docs/onnx-cases.md",
     "docs/pruning.md",
     "docs/python.md",
     "docs/recipes.md",

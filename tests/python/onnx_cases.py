@@ -4,8 +4,9 @@ usage: onnx_cases.py FOLDER OPSET OPERATOR...
 
 For each case of these operators: FOLDER/NAME.onnx, whose inputs but the first are constants and whose only output is the
 first; NAME.input and NAME.output, f32; NAME.tolerance, relative and absolute; NAME.shapes, a line each for input and output.
-Prints the name and the operator of each case. Cases that OPSET does not have, or whose first input or output is not of
-numbers, are left out; their names go to FOLDER/left_out.
+Prints the name and the operator of each case; that of functions which ONNX writes out as operators of OPSET is `several`.
+Cases that OPSET does not have, or whose first input or output is not of numbers, are left out; their names and operators go to
+FOLDER/left_out, and the version of ONNX goes to FOLDER/version.
 """
 
 import sys
@@ -22,7 +23,10 @@ warnings.simplefilter("ignore")
 
 def write(case, folder, opset):
     model, (inputs, outputs) = case.model, case.data_sets[0]
-    numbers = [np.asarray(x) for x in [inputs[0], outputs[0]]] if inputs else []
+    first = [inputs[0], outputs[0]] if inputs else []
+    if any(isinstance(x, list) for x in first):
+        return False
+    numbers = [np.asarray(x) for x in first]
     if not numbers or any(x.dtype != np.float32 for x in numbers):
         return False
     graph = model.graph
@@ -55,14 +59,18 @@ def main():
     left_out = []
     for case in collect_testcases(None):
         kinds = {node.op_type for node in case.model.graph.node}
-        # Expanded functions consist of other operators.
-        if case.name.endswith("_expanded") or len(kinds) != 1 or not kinds <= operators:
+        if not kinds <= operators:
             continue
+        several = len(kinds) > 1 or "_expanded" in case.name
+        if several and any(entry.version > opset for entry in case.model.opset_import):
+            continue
+        operator = "several" if several else min(kinds)
         if write(case, folder, opset):
-            print(case.name, *kinds)
+            print(case.name, operator)
         else:
-            left_out.append(case.name)
+            left_out.append(f"{case.name} {operator}")
     (folder / "left_out").write_text("\n".join(left_out))
+    (folder / "version").write_text(onnx.__version__)
 
 
 if __name__ == "__main__":
