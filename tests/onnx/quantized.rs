@@ -287,14 +287,12 @@ fn a_network_that_onnx_runtime_quantized_computes_what_it_did() {
     let theirs = runtime::floats(&place("quantized.output"));
     let graph = import(place("quantized.onnx"), &ImportOptions::default()).unwrap().graph;
     let count = |graph: &Graph| activations(graph).len();
-    println!("{:?}", activations(&graph));
     assert!(count(&graph) > count(&plain) / 2);
     let logits = |graph: &Graph| graph.logits(&Device::cpu(), images.clone()).unwrap().data().to_vec();
     let largest = theirs.iter().fold(0f32, |most, value| most.max(value.abs()));
     let difference =
         |ours: &[f32]| ours.iter().zip(&theirs).fold(0f32, |most, (a, b)| most.max((a - b).abs())) / largest;
     let (ours, without) = (difference(&logits(&graph)), difference(&logits(&plain)));
-    println!("{ours} with its bounds, {without} without");
     assert!(ours < 0.05 && without > 4.0 * ours, "{ours} with its bounds, {without} without");
     for (technique, small) in runtime::compressed(&graph, 3) {
         assert!(logits(&small).iter().all(|value| value.is_finite()), "{technique}");
