@@ -43,9 +43,11 @@ impl Axis {
 
     /// A logarithmic axis over the positive ones of `values`, with a margin.
     pub fn logarithmic(values: impl IntoIterator<Item = f64>) -> Self {
-        let (low, high) = range(values.into_iter().filter(|&v| v > 0.0));
+        // With a margin, the ends are still normal numbers.
+        let positive = values.into_iter().filter(|&v| v > 0.0 && v.is_finite());
+        let (low, high) = range(positive.map(|v| v.clamp(1e-250, 1e250)));
         let (low, high) = if low > 0.0 { (low, high) } else { (1.0, 1.0) };
-        let margin = (high / low).powf(0.06).max(1.15);
+        let margin = (0.06 * (high.ln() - low.ln())).exp().max(1.15);
         Self { low: low / margin, high: high * margin, scale: Scale::Logarithmic }
     }
 
@@ -85,9 +87,11 @@ impl Axis {
     }
 }
 
-/// The smallest and the largest finite value, or zeros.
+/// The smallest and the largest value, or zeros. Values whose differences or fractions might not be normal numbers, which a
+/// damaged report may have, do not count, or are zero.
 fn range(values: impl IntoIterator<Item = f64>) -> (f64, f64) {
-    let finite = values.into_iter().filter(|v| v.is_finite());
+    let finite =
+        values.into_iter().filter(|v| v.abs() <= 1e300).map(|v| if v.abs() < 1e-290 { 0.0 } else { v });
     let (low, high) =
         finite.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), v| (low.min(v), high.max(v)));
     if low <= high { (low, high) } else { (0.0, 0.0) }
@@ -119,6 +123,19 @@ mod tests {
                 prop_assert!(ticks.len() <= 2 * most + 2, "{:?} {:?}", axis, ticks);
                 prop_assert!(ticks.iter().all(|&t| (-1e-9..=1.0 + 1e-9).contains(&axis.at(t))), "{:?}", ticks);
                 prop_assert!(axis.low < axis.high);
+            }
+        }
+    }
+
+    #[test]
+    fn extreme_values_have_few_ticks() {
+        let extremes =
+            [f64::MAX, f64::MIN, f64::MIN_POSITIVE, 5e-324, -5e-324, 1e300, -1e300, 1e-290, 1.0, 0.0];
+        for a in extremes {
+            for b in extremes {
+                for axis in [Axis::over([a, b]), Axis::from_zero([a, b]), Axis::logarithmic([a, b])] {
+                    assert!(axis.low < axis.high && axis.ticks(5).len() <= 12, "{axis:?} of {a:e} and {b:e}");
+                }
             }
         }
     }
