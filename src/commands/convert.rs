@@ -44,6 +44,8 @@ impl Convert {
             format!("wrote {}", files.join(" and "))
         })
     }
+
+    /// Reads the input: a model file, unless its name or the architecture says otherwise.
     fn read(&self, common: &Common) -> Result<Graph> {
         let input = &self.input;
         let model = input.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("safetensors"));

@@ -54,14 +54,18 @@ const OPEN_SIDE: usize = 224;
 impl Foreign {
     /// Reads `path`: an ONNX file, or weights of the architecture that was given. Also returns how much was read.
     pub fn read(&self, path: &Path, common: &Common) -> Result<(Graph, String)> {
-        match &self.arch {
-            Some(arch) if !is_onnx(path) => self.weights(path, arch, common),
-            None if is_onnx(path) => self.network(path),
-            Some(_) => {
+        let (mut graph, read) = match (&self.arch, is_onnx(path)) {
+            (Some(arch), false) => self.weights(path, arch, common),
+            (None, true) => self.network(path),
+            (Some(_), true) => {
                 Err(Error::file(path, "--arch applies to weights only; an ONNX file is a whole network"))
             }
-            None => Err(Error::file(path, "expected --arch, the architecture of these weights")),
+            (None, false) => Err(Error::file(path, "expected --arch, the architecture of these weights")),
+        }?;
+        if let Some(resize) = self.resize {
+            graph.info.preparation = Some(Preparation { resize, ..Preparation::center(1.0) });
         }
+        Ok((graph, read))
     }
 
     /// Whether a file that is not an ONNX file has the weights of an architecture.
@@ -69,33 +73,29 @@ impl Foreign {
         self.arch.is_some()
     }
 
-    /// The first option that is given, if there is one: none applies to a model file.
-    pub fn given(&self) -> Option<&'static str> {
+    /// The first given option of weights, if there is one.
+    fn given_of_weights(&self) -> Option<&'static str> {
         let given = [
             (self.classes.is_some(), "--classes"),
             (self.new_head, "--new-head"),
             (self.by_order, "--by-order"),
-            (self.size.is_some(), "--size"),
-            (self.resize.is_some(), "--resize"),
-            (self.images.is_given(), "--mean, --std"),
         ];
         given.iter().find(|(given, _)| *given).map(|(_, option)| *option)
     }
 
+    /// The first given option, if there is one: none applies to a model file.
+    pub fn given(&self) -> Option<&'static str> {
+        let images = self.images.is_given().then_some("--mean, --std");
+        let resize = self.resize.and(Some("--resize"));
+        self.given_of_weights().or(self.size.and(Some("--size"))).or(resize).or(images)
+    }
+
     /// Reads a whole network from the ONNX file `path`.
     fn network(&self, path: &Path) -> Result<(Graph, String)> {
-        let given = [
-            (self.classes.is_some(), "--classes"),
-            (self.new_head, "--new-head"),
-            (self.by_order, "--by-order"),
-        ];
-        if let Some((_, option)) = given.iter().find(|(given, _)| *given) {
+        if let Some(option) = self.given_of_weights() {
             return Err(Error::invalid(format!("{option}: applies to weights of an architecture only")));
         }
-        let mut graph = self.images.import(path, self.size.unwrap_or(OPEN_SIDE))?;
-        if let Some(resize) = self.resize {
-            graph.info.preparation = Some(Preparation { resize, ..Preparation::center(1.0) });
-        }
+        let graph = self.images.import(path, self.size.unwrap_or(OPEN_SIDE))?;
         let read = format!("{} layers read", graph.nodes().len() - 1);
         Ok((graph, read))
     }
@@ -123,9 +123,6 @@ impl Foreign {
             });
             graph
         };
-        if let Some(resize) = self.resize {
-            graph.info.preparation = Some(Preparation { resize, ..Preparation::center(1.0) });
-        }
         let report = self.read_weights(path, &mut graph, arch, common.seed.unwrap_or(0))?;
         report_import(path, &report);
         Ok((graph, format!("{} tensors read", report.imported)))

@@ -5,14 +5,15 @@
 //!                                                                                     an average reads pixels
 //! ```
 //!
-//! Batch norms, activations, sums, depthwise convolutions and 2×2 maximum pools pass lanes on, so that their inputs and outputs
-//! count as one image. It stays in lanes if every convolution that reads or writes it computes in row lanes. `layouts.rs` decides with
-//! the shapes of lanes, which this leaves out.
+//! Batch norms, activations, sums, depthwise convolutions and 2×2 maximum pools pass lanes on, so that their inputs and
+//! outputs count as one image. It stays in lanes if every convolution that reads or writes it computes in row lanes.
+//! `layouts.rs` decides with the shapes of lanes, which this leaves out.
 
 use super::lower::{IMAGES, Op};
 use crate::Layer;
-use crate::graph::pool::{Pool, PoolKind, Window};
-use crate::layer::FixedWindow;
+use crate::autograd::ops::Pooling;
+use crate::graph::pool::Pool;
+use lopper_kernels::shapes::Pool2d;
 
 /// What an operation does with lanes.
 #[derive(Clone, Copy, PartialEq)]
@@ -54,20 +55,15 @@ fn role(op: &Op) -> Role {
         Layer::Conv2d(conv) if conv.is_depthwise() => Role::PassesOn,
         Layer::Conv2d(conv) if conv.groups == 1 => Role::Computes,
         Layer::BatchNorm(_) | Layer::Activation(_) | Layer::Add => Role::PassesOn,
-        Layer::Pool(pool) if halves(pool) => Role::PassesOn,
+        Layer::Pool(pool) if halves(pool, &op.x) => Role::PassesOn,
         _ => Role::Pixels,
     }
 }
 
-/// Whether `pool` is the maximum of windows of 2×2 pixels side by side.
-fn halves(pool: &Pool) -> bool {
-    let windows = FixedWindow { count_include_pad: true, ..FixedWindow::square(2, 2, 0) };
-    match pool.window {
-        Window::Fixed(window) => {
-            pool.kind == PoolKind::Max && FixedWindow { count_include_pad: true, ..window } == windows
-        }
-        Window::Adaptive(_) | Window::Global => false,
-    }
+/// Whether `pool` is the maximum of windows of 2×2 pixels side by side in images of shape `x`.
+fn halves(pool: &Pool, x: &[usize]) -> bool {
+    let pooling = Pooling::new(pool, x);
+    pooling.is_ok_and(|pooling| pooling.max_of_fixed().is_some_and(Pool2d::halves))
 }
 
 /// Values that share their layout: a union of sets.
@@ -97,6 +93,7 @@ impl Ties {
 mod tests {
     use super::*;
     use crate::graph::layer::{BatchNorm, Conv2d};
+    use crate::layer::FixedWindow;
     use crate::plan::lower::lower;
     use crate::{Graph, Param, Tensor};
     use lopper_kernels::params::Activation;

@@ -57,12 +57,7 @@ impl Layouts {
         let mut layouts = Self { values: vec![ImageLayout::ChannelsLast; values], packings };
         // First every value that its writer can leave in lanes …
         for (op, possible) in ops.iter().zip(possible) {
-            layouts.values[op.output] = match possible {
-                Possible::Between([_, written]) => *written,
-                Possible::Same | Possible::Depthwise(_) | Possible::MaxPool(_) => {
-                    possible.written(layouts.of(op.inputs[0]))
-                }
-            };
+            layouts.values[op.output] = possible.written(layouts.of(op.inputs[0]));
         }
         // … but not the output of the network, what a reader cannot take, and what is tied to those.
         let mut removed: Vec<Value> = ops.last().map(|op| op.output).into_iter().collect();
@@ -120,17 +115,15 @@ impl Layouts {
 }
 
 impl Possible {
-    /// The layout that an operation without a layout of its own writes if it reads `x`.
+    /// The layout that the operation writes, if it reads `x` and its readers take what it can write.
     fn written(&self, x: ImageLayout) -> ImageLayout {
-        match (self, x) {
-            (Self::Depthwise(g), ImageLayout::RowLanes(images)) => {
-                conv2d_lanes_after(g, &images).map_or(ImageLayout::ChannelsLast, ImageLayout::RowLanes)
-            }
-            (Self::MaxPool(g), ImageLayout::RowLanes(images)) => {
-                max_pool2d_lanes_after(g, &images).map_or(ImageLayout::ChannelsLast, ImageLayout::RowLanes)
-            }
-            _ => x,
-        }
+        let after = match (self, x) {
+            (Self::Between([_, written]), _) => return *written,
+            (Self::Same, _) | (_, ImageLayout::ChannelsLast) => return x,
+            (Self::Depthwise(g), ImageLayout::RowLanes(images)) => conv2d_lanes_after(g, &images),
+            (Self::MaxPool(g), ImageLayout::RowLanes(images)) => max_pool2d_lanes_after(g, &images),
+        };
+        after.map_or(ImageLayout::ChannelsLast, ImageLayout::RowLanes)
     }
 
     /// The layouts that `work` can read and write if its weights are packed as `packing` allows.

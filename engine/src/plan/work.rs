@@ -4,7 +4,6 @@ use super::lower::Op;
 use crate::autograd::ops::Pooling;
 use crate::graph::geometry::{adaptive_geometry, dilate_geometry, gate_geometry, shortcut_geometry};
 use crate::graph::layer::{BatchNorm, CompactConv2d, Conv2d, GroupNorm, LayerNorm, Linear, PRelu};
-use crate::graph::pool::{PoolGeometry, PoolKind};
 use crate::memory::{self, bytes_of};
 use crate::{Layer, Result, Tensor};
 use lopper_kernels::cpu::{PackedGather, PackedResize};
@@ -181,12 +180,7 @@ impl<'g> Work<'g> {
 
     /// Returns the geometry of a maximum pool of fixed windows.
     pub fn max_pool(&self) -> Option<&shapes::Pool2d> {
-        match self {
-            Self::Plain(Plain::Pool(Pooling { kind: PoolKind::Max, geometry: PoolGeometry::Fixed(g) })) => {
-                Some(g)
-            }
-            _ => None,
-        }
+        if let Self::Plain(Plain::Pool(pooling)) = self { pooling.max_of_fixed() } else { None }
     }
 
     /// Returns the kind of `layer`, as executed.

@@ -85,6 +85,12 @@ impl Pool2d {
         self.out(self.w, 1)
     }
 
+    /// Whether the windows are pairs of rows and columns side by side, none of which reaches beyond the image.
+    pub fn halves(&self) -> bool {
+        let pairs = [self.kernel, self.stride] == [[2; 2]; 2] && self.padding == [0; 2];
+        pairs && [self.oh(), self.ow()] == [self.h / 2, self.w / 2]
+    }
+
     /// The number of input elements.
     pub fn x_len(&self) -> usize {
         self.n * self.h * self.w * self.c

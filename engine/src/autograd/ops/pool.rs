@@ -51,6 +51,14 @@ impl Pooling {
         Self { geometry, ..self }
     }
 
+    /// The geometry, if this is the maximum of fixed windows.
+    pub fn max_of_fixed(&self) -> Option<&Pool2d> {
+        match (self.kind, &self.geometry) {
+            (PoolKind::Max, PoolGeometry::Fixed(g)) => Some(g),
+            _ => None,
+        }
+    }
+
     /// The name of the kernel.
     pub fn name(&self) -> &'static str {
         match (self.kind, self.geometry) {

@@ -15,7 +15,6 @@ use super::call::{Call, Values};
 use super::kernel::Kernel;
 use crate::Tensor;
 use crate::autograd::ops::Pooling;
-use crate::graph::pool::{PoolGeometry, PoolKind};
 use crate::plan::work::Plain;
 use lopper_kernels::cpu::{
     Cpu, Epilogue, ImageLayouts, PackedConv2d, conv2d_depthwise_rows, conv2d_forward_packed,
@@ -181,7 +180,7 @@ impl Reader<'_> {
 /// The geometry of a max pool whose bands are pools of smaller images: windows reach into the padding above the image, but
 /// neither into that below nor beyond, and all of them begin above the padding's end.
 fn pool_of(pooling: &Pooling) -> Option<&Pool2d> {
-    let Pooling { kind: PoolKind::Max, geometry: PoolGeometry::Fixed(g) } = pooling else { return None };
+    let g = pooling.max_of_fixed()?;
     let last = (g.oh() - 1) * g.stride[0] + g.kernel[0];
     (!g.ceil_mode && g.padding[0] < g.stride[0] && last <= g.h + g.padding[0]).then_some(g)
 }

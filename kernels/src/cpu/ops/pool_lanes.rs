@@ -21,10 +21,7 @@ const TASK: usize = 1 << 13;
 /// Returns the row lanes in which a maximum pooling of `g` writes its output if it reads images in the lanes of `x`, if it
 /// can.
 pub fn max_pool2d_lanes_after(g: &Pool2d, x: &LaneImages) -> Option<LaneImages> {
-    let pairs = g.kernel == [2; 2] && g.stride == [2; 2] && g.padding == [0; 2];
-    // A window that reaches beyond the image has fewer pixels.
-    let whole = [g.oh(), g.ow()] == [g.h / 2, g.w / 2];
-    if pairs && whole && x.holds([g.n, g.h, g.w]) { x.of_size([g.oh(), g.ow()]) } else { None }
+    if g.halves() && x.holds([g.n, g.h, g.w]) { x.of_size([g.oh(), g.ow()]) } else { None }
 }
 
 /// Computes the maximum of each window of images `x` in the lanes `images`. `y` is in those that [`max_pool2d_lanes_after`]
