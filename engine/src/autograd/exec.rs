@@ -237,7 +237,8 @@ impl Run<'_> {
             Layer::CompactConv2d(compact) => self.tape.conv2d_compact(x, compact),
             Layer::Linear(linear) => {
                 let (w, b) = self.weight_and_bias(node, &linear.weight, linear.bias.as_ref());
-                self.tape.linear(x, &w, b.as_ref())
+                let mask = linear.weight.mask().zip(linear.weight.pattern());
+                self.tape.linear_masked(x, &w, b.as_ref(), mask)
             }
             Layer::BatchNorm(bn) => self.batch_norm(id, node, bn, x, tail),
             Layer::LayerNorm(norm) => {

@@ -125,6 +125,15 @@ impl Scratch {
                 let floats = cpu::group_norm_buffer(&norm.geometry(x)?);
                 self.borrowed = self.borrowed.max(bytes_of::<f32>([floats]));
             }
+            Layer::Linear(linear) if linear.weight.pattern().is_some() => {
+                // A step copies the live rows and columns, and packs them.
+                let images = linear.geometry(x)?.over_images();
+                let copies =
+                    [images.w_len(), images.y_len(), images.x_len()].map(|len| bytes_of::<f32>([len]));
+                self.borrowed = self.borrowed.max(copies.into_iter().fold(0, u64::saturating_add));
+                let dense = Pattern::dense(images.filters_shape());
+                self.add(&Footprint::new(cpu, &images, &dense, Packing::By(Algorithm::Direct)));
+            }
             Layer::Linear(_)
             | Layer::Input { .. }
             | Layer::BatchNorm(_)

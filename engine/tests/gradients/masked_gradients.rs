@@ -1,7 +1,7 @@
-//! Gradients of masked convolutions: nothing is computed for what the mask drops, unless it is asked for, and the rest is
+//! Gradients of masked convolutions and linear layers: nothing is computed for what the mask drops, unless it is asked for, and the rest is
 //! what it is without a mask.
 
-use lopper_engine::layer::{Activation, Conv2d};
+use lopper_engine::layer::{Activation, Conv2d, Linear, Pool, Window};
 use lopper_engine::tape::{Mode, Tape};
 use lopper_engine::{Device, Graph, Layer, Param, ParamGradients, Tensor};
 
@@ -28,7 +28,7 @@ fn conv(o: usize, k: usize, c: usize, seed: usize) -> Layer {
 /// Whether a mask keeps the weight of a filter and an input channel.
 type Keeps = fn(usize, usize) -> bool;
 
-/// `a` (3×3, 24 → 40) → ReLU → `b` (3×3, 40 → 32) → ReLU → `c` (1×1, 32 → 20), with the masks `masks`.
+/// `a` (3×3, 24 → 40) → ReLU → `b` (3×3, 40 → 32) → ReLU → `c` (1×1, 32 → 20) → mean → `d` (20 → 9), with the masks `masks`.
 fn network(masks: &[(&str, Keeps)]) -> Graph {
     let mut graph = Graph::new(24);
     let relu = || Layer::Activation(Activation::Relu);
@@ -38,6 +38,9 @@ fn network(masks: &[(&str, Keeps)]) -> Graph {
         ("b", conv(32, 3, 40, 3)),
         ("rb", relu()),
         ("c", conv(20, 1, 32, 5)),
+        ("mean", Layer::Pool(Pool::average(Window::Global))),
+        ("flat", Layer::Flatten),
+        ("d", Layer::Linear(Linear { weight: Param::new(noise(&[9, 20], 9)), bias: None })),
     ];
     for (last, (name, layer)) in layers.into_iter().enumerate() {
         graph.push(name, layer, &[last]).unwrap();
@@ -45,7 +48,7 @@ fn network(masks: &[(&str, Keeps)]) -> Graph {
     for (name, live) in masks {
         let weight = graph.param_mut(&format!("{name}.weight")).unwrap();
         let shape = weight.value().shape().to_vec();
-        let (filter, c) = (shape[1..].iter().product::<usize>(), shape[3]);
+        let (filter, c) = (shape[1..].iter().product::<usize>(), shape[shape.len() - 1]);
         let mask = Tensor::from_fn(&shape, |i| f32::from(live(i / filter, i % c)));
         weight.set_mask(Some(mask)).unwrap();
     }
@@ -86,7 +89,7 @@ fn gradients_are_zero_where_the_mask_is_and_unchanged_elsewhere() {
         ("weights of live filters", |filter, input| filter % 2 == 0 && (filter + input) % 3 == 0),
     ];
     for (pattern, live) in every {
-        let masks = [("a", live), ("b", live), ("c", live)];
+        let masks = [("a", live), ("b", live), ("c", live), ("d", live)];
         let masked = network(&masks);
         let mut zeros = masked.clone();
         for (name, _) in masks {

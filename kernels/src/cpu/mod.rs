@@ -37,7 +37,10 @@ pub use ops::gate::{gate_forward, gate_grad};
 pub use ops::gather::{PackedGather, gather_forward, gather_input_grad};
 pub use ops::group_norm::{group_norm_backward, group_norm_buffer, group_norm_forward};
 pub use ops::layer_norm::{layer_norm_backward, layer_norm_forward};
-pub use ops::linear::{linear_forward, linear_input_grad, linear_weight_grad};
+pub use ops::linear::{
+    linear_forward, linear_input_grad, linear_masked_forward, linear_masked_input_grad,
+    linear_masked_weight_grad, linear_weight_grad,
+};
 pub use ops::loss::{
     cross_entropy_forward, cross_entropy_input_grad, kl_divergence_forward, kl_divergence_input_grad,
     mse_forward, mse_input_grad,

@@ -108,3 +108,50 @@ fn linear_layers() {
         }
     });
 }
+
+/// A step of training with a mask: outputs and inputs may be dead, and single weights.
+#[test]
+fn masked_linear_layers() {
+    run("masked_linear_layers", 20, |draw| {
+        let g =
+            Linear { n: draw.between(1..=70), inputs: draw.between(1..=150), outputs: draw.between(1..=150) };
+        let integers = draw.one_in(2);
+        draw.about(format_args!("{g:?}, integers: {integers}"));
+        let [x, mut w, dy, bias] = [g.n * g.inputs, g.inputs * g.outputs, g.n * g.outputs, g.outputs]
+            .map(|len| draw.values(integers, len));
+        let (outputs, inputs) = (draw.flags(g.outputs), draw.flags(g.inputs));
+        let [some_outputs, some_inputs, single] = [(); 3].map(|()| draw.one_in(2));
+        for (at, weight) in w.iter_mut().enumerate() {
+            let dead = some_outputs && !outputs[at / g.inputs] || some_inputs && !inputs[at % g.inputs];
+            if dead || single && draw.one_in(3) {
+                *weight = 0.0;
+            }
+        }
+        let pattern = Pattern::of(&w, [g.outputs, 1, g.inputs]);
+        let forward = |of: fn(&[f32]) -> Vec<f64>| {
+            wanted(dy.len(), |y| reference::linear_forward(&g, &of(&x), &of(&w), Some(&of(&bias)), y))
+        };
+        let dx = |of: fn(&[f32]) -> Vec<f64>| {
+            wanted(x.len(), |dx| reference::linear_input_grad(&g, &of(&dy), &of(&w), dx))
+        };
+        let dw = |of: fn(&[f32]) -> Vec<f64>| {
+            let mut dw = wanted(w.len(), |dw| reference::linear_weight_grad(&g, &of(&x), &of(&dy), dw));
+            dw.iter_mut().zip(&*w).filter(|(_, w)| **w == 0.0).for_each(|(dw, _)| *dw = 0.0);
+            dw
+        };
+        let constant = if integers { 0.0 } else { 2.0 };
+        for cpu in &*CPUS {
+            let check = |what: &str, k: usize, got: Buffer, want: &[f64], sums: &[f64]| {
+                assert_bounded(&format!("{} {what}", cpu.isa()), constant, k, &got, want, sums);
+            };
+            let y = filled(dy.len(), |y| {
+                cpu::linear_masked_forward(cpu, &g, &pattern, [&x, &w], Some(&bias), y);
+            });
+            check("y", g.inputs + 1, y, &forward(wide), &forward(magnitude));
+            let got = filled(x.len(), |dx| cpu::linear_masked_input_grad(cpu, &g, &pattern, &dy, &w, dx));
+            check("dx", g.outputs, got, &dx(wide), &dx(magnitude));
+            let got = filled(w.len(), |dw| cpu::linear_masked_weight_grad(cpu, &g, &pattern, &x, &dy, dw));
+            check("dw", g.n, got, &dw(wide), &dw(magnitude));
+        }
+    });
+}

@@ -1,6 +1,6 @@
 //! Convolution, and the inference-only compact convolution.
 
-use super::arithmetic::product;
+use super::masks::Mask;
 use super::{sum_rows, vector};
 use crate::autograd::tape::{Backward, Tape, Var};
 use crate::graph::geometry::{Conv2dOptions, conv2d_geometry};
@@ -53,11 +53,7 @@ impl Tape {
                 cuda::conv2d_forward(gpu, &g, x_value.on(gpu)?, w_value.on(gpu)?, &epilogue, y.on_mut(gpu)?)?;
             }
         }
-        let mask = mask.map(|(mask, pattern)| Mask {
-            values: mask.clone(),
-            pattern: Arc::clone(pattern),
-            whole: self.has_masked_gradients(),
-        });
+        let mask = mask.map(|(mask, pattern)| Mask::new(mask, pattern, self.has_masked_gradients()));
         let op = ConvBackward { g, x: x_value, w: w_value, mask };
         let inputs: Vec<&Var> = [x, w].into_iter().chain(bias).collect();
         Ok(self.record(&inputs, y, op))
@@ -102,14 +98,6 @@ struct ConvBackward {
     mask: Option<Mask>,
 }
 
-/// The mask of a weight.
-struct Mask {
-    values: Tensor,
-    pattern: Arc<Pattern>,
-    /// Whether masked weights get their gradients, too.
-    whole: bool,
-}
-
 impl ConvBackward {
     /// The gradient of the weight, zero where the mask is unless it is wanted whole.
     fn weight_grad(&self, device: &Device, dy: &Tensor) -> Result<Tensor> {
@@ -127,7 +115,7 @@ impl ConvBackward {
             }
         }
         match mask {
-            Some(mask) => product(device, &dw, &mask.values),
+            Some(mask) => mask.apply(device, &dw),
             None => Ok(dw),
         }
     }

@@ -10,6 +10,7 @@ mod dropout;
 mod gather;
 mod linear;
 mod loss;
+mod masks;
 mod multiply;
 mod norms;
 mod pool;

@@ -103,6 +103,16 @@ impl<'a> Live<'a> {
     }
 }
 
+/// Whether dead filters or input channels of `g` are worth leaving out although the weights of the others are copied twice,
+/// to be dense and to be packed, and only few pixels read them.
+pub(in crate::cpu) fn leaves_out(g: &Conv2d, pattern: &Pattern) -> bool {
+    Live::new(g, pattern).is_some_and(|live| {
+        let pixels = g.y_len() / g.o;
+        let (all, left) = (g.w_len(), live.inner.w_len());
+        pixels * (all - left) > COPY * (pixels * (g.o + g.c) + 2 * left)
+    })
+}
+
 /// The dense convolution that computes `g`: that of its live part, if there is one.
 fn dense<'a>(g: &'a Conv2d, live: &'a Option<Live>) -> &'a Conv2d {
     live.as_ref().map_or(g, |live| &live.inner)
@@ -228,21 +238,27 @@ pub fn conv2d_masked_weight_grad(
             live.place_weight(cpu, dw_copy, dw);
         }
     }
-    if pattern.nonzeros() < g.w_len() {
-        clear_dead(cpu, pattern, dw);
-    }
+    clear_dead(cpu, pattern, dw);
 }
 
 /// Zeroes the gradients in `dw` of weights that are zero.
-fn clear_dead(cpu: &Cpu, pattern: &Pattern, dw: &mut [f32]) {
+pub(in crate::cpu) fn clear_dead(cpu: &Cpu, pattern: &Pattern, dw: &mut [f32]) {
+    if pattern.nonzeros() == dw.len() {
+        return;
+    }
     let [o, ..] = pattern.shape();
     let filter_len = dw.len() / o;
     cpu.run(|| {
         dw.par_chunks_exact_mut(filter_len).enumerate().for_each(|(filter, dw)| {
             for (i, dw) in dw.chunks_mut(32).enumerate() {
-                let live = pattern.live_bits(filter, 32 * i, dw.len());
-                let dead = dw.iter_mut().enumerate().filter(|(i, _)| live >> i & 1 == 0);
-                dead.for_each(|(_, dw)| *dw = 0.0);
+                match pattern.live_bits(filter, 32 * i, dw.len()) {
+                    0 => dw.fill(0.0),
+                    live if live.count_ones() as usize == dw.len() => {}
+                    live => {
+                        let dead = dw.iter_mut().enumerate().filter(|(i, _)| live >> i & 1 == 0);
+                        dead.for_each(|(_, dw)| *dw = 0.0);
+                    }
+                }
             }
         });
     });

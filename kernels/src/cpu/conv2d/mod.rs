@@ -44,6 +44,7 @@ pub use footprint::Footprint;
 pub use image_times::{ImageTimes, far_shares};
 pub use input_grad::conv2d_input_grad;
 pub use lane_estimates::LaneEstimates;
+pub(in crate::cpu) use masked::{clear_dead, leaves_out};
 pub use masked::{conv2d_masked_forward, conv2d_masked_input_grad, conv2d_masked_weight_grad};
 pub use masked_time::MaskedTime;
 pub use packed::{
