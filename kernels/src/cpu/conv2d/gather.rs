@@ -8,6 +8,10 @@
 //!   for pixel that is read, vector of channels
 //!     compress the lanes whose channel is live; store a whole vector     the next one overwrites its end
 //! ```
+//!
+//! Most of its time is that of reading the wide image (1 MB for 1×1, 256 → 64 at 32², of which half are live: 78 of 223 µs on
+//! AVX2, whether vectors are compressed or listed channels copied). An index list in the product's tile would read the same
+//! lines, so the pass stays apart.
 
 use super::scatter::bits;
 use crate::cpu::Cpu;
