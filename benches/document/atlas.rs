@@ -25,8 +25,7 @@ const CLASSES: [Class; 4] = [
     ("linear layers", |shape| !shape.contains(' ')),
 ];
 
-/// The batch and the number of threads of the section of BENCHMARKS.md, and its ways.
-const SUMMARIZED: (usize, usize) = (16, 1);
+/// The ways in the section of BENCHMARKS.md.
 const WAYS: [&str; 9] = [
     "masked",
     "compacted",
@@ -38,9 +37,6 @@ const WAYS: [&str; 9] = [
     "kernel_block:8",
     "kernel_block:16",
 ];
-
-/// The date since which plans compute strided first layers by Winograd's algorithm along rows.
-const ALONG_ROWS: &str = "2026-11-29";
 
 /// Whether a layer reads an image, whose three channels are never dead.
 fn image(shape: &str) -> bool {
@@ -55,13 +51,14 @@ pub fn page(record: &Record<Row>) -> String {
 /// Returns the section of BENCHMARKS.md: the median speedup of each way over the best dense kernel.
 pub fn section(record: &Record<Row>) -> String {
     let sparsities = distinct(&record.rows, |row| row.sparsity);
+    let summarized = summarized(&record.rows);
     let mut lines: Vec<Vec<String>> = Vec::new();
     for_each_class(
         &record.rows,
         |row| &row.shape,
         |row| (row.batch, row.threads),
         |title, here| {
-            if (here[0].batch, here[0].threads) == SUMMARIZED {
+            if (here[0].batch, here[0].threads) == summarized {
                 let class = title.split(',').next().unwrap_or(title);
                 lines.extend(WAYS.iter().filter_map(|way| medians(class, way, &here, &sparsities)));
             }
@@ -70,15 +67,22 @@ pub fn section(record: &Record<Row>) -> String {
     let words = format!(
         "Every layer in every way of being sparse, at the same shares of zero weights. The table has the number of layers and the median
 of their speedups over the best dense kernel, at {}, with the kernel that the plan chooses. Layers that read images
-and strided 3×3 convolutions are in the result file only. [The atlas](docs/benchmarks/atlas.html) draws all layers, and
-[docs/sparse-vs-pruned.md](docs/sparse-vs-pruned.md) explains its curves.{}",
-        place_of(SUMMARIZED.0, SUMMARIZED.1),
+and strided 3×3 convolutions are in the result file only. The picture shows the same medians. [The atlas](docs/benchmarks/atlas.html) draws all layers, and
+[docs/sparse-vs-pruned.md](docs/sparse-vs-pruned.md) explains its curves.{}
+
+![speedup over the best dense kernel by share of zeros](docs/benchmarks/atlas.svg)",
+        place_of(summarized.0, summarized.1),
         gaps(record)
     );
     let titles: Vec<String> = sparsities.iter().map(|s| format!("{s} %")).collect();
     let mut head = vec!["layers", "way", "number"];
     head.extend(titles.iter().map(String::as_str));
     markdown::section("Atlas of sparse kernels", record, &words) + &table(2, &head, lines)
+}
+
+/// The batch and the number of threads that stand for all: the largest batch, on one thread.
+pub fn summarized(rows: &[Row]) -> (usize, usize) {
+    (rows.iter().map(|row| row.batch).max().unwrap_or(1), 1)
 }
 
 /// A line of the section's table, if any layer has the way.
@@ -95,7 +99,7 @@ fn medians(class: &str, way: &str, here: &[&Row], sparsities: &[u32]) -> Option<
     (layers > 0).then_some(cells)
 }
 
-/// Says what a whole atlas would have besides, and what plans do since it was measured.
+/// Says what a whole atlas would have besides.
 fn gaps(record: &Record<Row>) -> String {
     let has_network = |network: &str| {
         let prefix = format!("{network} ");
@@ -106,17 +110,7 @@ fn gaps(record: &Record<Row>) -> String {
     let sparsities = ATLAS_SPARSITIES.iter().filter(|&&sparsity| !has_sparsity(sparsity));
     let mut missing: Vec<String> = networks.map(|network| format!("the layers of {network}")).collect();
     missing.extend(sparsities.map(|sparsity| format!("{sparsity} % zeros")));
-    let mut text = String::new();
-    if !missing.is_empty() {
-        text += &format!("\n\nNot measured: {}.", missing.join(", "));
-    }
-    if record.says("date") < ALONG_ROWS {
-        text += &format!(
-            "\n\nThese results are older than Winograd's algorithm along rows, which plans use for strided first layers of few
-channels since {ALONG_ROWS}."
-        );
-    }
-    text
+    if missing.is_empty() { String::new() } else { format!("\n\nNot measured: {}.", missing.join(", ")) }
 }
 
 /// Returns `text` with its blocks replaced.
@@ -142,7 +136,7 @@ fn machine(record: &Record<Row>) -> String {
     format!("{} {layers} layers, {} rows.\n", source(record), record.rows.len())
 }
 
-fn place_of(batch: usize, threads: usize) -> String {
+pub fn place_of(batch: usize, threads: usize) -> String {
     let threads = if threads == 1 { "1 thread".into() } else { format!("{threads} threads") };
     format!("batch {batch}, {threads}")
 }
@@ -283,7 +277,7 @@ fn bounds(rows: &[Row]) -> String {
 }
 
 /// Calls `f` for each class of layers in each place with a title and the items there, unless there are none.
-fn for_each_class<'a, T>(
+pub fn for_each_class<'a, T>(
     items: &'a [T],
     shape: fn(&T) -> &str,
     place: fn(&T) -> (usize, usize),

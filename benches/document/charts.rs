@@ -18,7 +18,7 @@ const COLORS: [RGBColor; 6] = [
     RGBColor(240, 180, 0),
 ];
 
-fn colored<'a>(names: impl IntoIterator<Item = &'a str>) -> Vec<(String, RGBColor)> {
+pub fn colored<'a>(names: impl IntoIterator<Item = &'a str>) -> Vec<(String, RGBColor)> {
     names.into_iter().map(str::to_string).zip(COLORS.into_iter().cycle()).collect()
 }
 
@@ -152,6 +152,6 @@ pub fn sparse(results: &Results) -> Result<String> {
     .svg()
 }
 
-fn subtitle<Row: serde::de::DeserializeOwned>(about: &str, record: &Record<Row>) -> String {
+pub fn subtitle<Row: serde::de::DeserializeOwned>(about: &str, record: &Record<Row>) -> String {
     format!("{about}. {}, {}, {}", record.says("cpu"), record.says("isa"), record.says("date"))
 }

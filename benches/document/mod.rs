@@ -9,6 +9,7 @@
 //! ```
 
 pub mod atlas;
+mod atlas_chart;
 pub mod blocks;
 mod charts;
 mod comparisons;
@@ -79,6 +80,7 @@ pub fn files(root: &Path) -> Result<Vec<(String, String)>> {
         ("docs/benchmarks/networks.svg", charts::networks(&results)?),
         ("docs/benchmarks/conv2d.svg", charts::conv2d(&results)?),
         ("docs/benchmarks/sparse.svg", charts::sparse(&results)?),
+        ("docs/benchmarks/atlas.svg", atlas_chart::chart(&results.atlas)?),
         ("docs/benchmarks/atlas.html", atlas::page(&results.atlas)),
         ("docs/sparse-vs-pruned.md", atlas::document(&explained, &results.atlas)?),
     ]
