@@ -134,6 +134,11 @@ impl Builder {
         self.layer(name, Layer::LayerNorm(LayerNorm::new(self.channels(), eps)))
     }
 
+    /// Appends the softmax over the channels, or its logarithm.
+    pub fn softmax(&mut self, name: impl Display, log: bool) -> &mut Self {
+        self.layer(name, Layer::Softmax { log })
+    }
+
     /// Appends group normalization in `groups` groups of channels with ε, initially with γ = 1 and β = 0. As many groups as
     /// channels make an instance normalization.
     pub fn group_norm(&mut self, name: impl Display, groups: usize, eps: f32) -> &mut Self {

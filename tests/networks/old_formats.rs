@@ -152,7 +152,7 @@ fn a_model_of_format_5_keeps_its_mask() {
     assert!(!masked(50) && masked(98), "few live weights have bits in few bytes");
 }
 
-/// Up to format 6, there are no group norms. What an earlier program can read is written for it.
+/// Up to format 6, there are no group norms, up to format 7 no softmaxes. What an earlier program can read is written for it.
 #[test]
 fn a_model_of_format_6_is_read_and_one_with_a_group_norm_has_format_7() {
     let path = fixture_of(6, "model.safetensors");
@@ -163,7 +163,7 @@ fn a_model_of_format_6_is_read_and_one_with_a_group_norm_has_format_7() {
     let version = |graph: &Graph| {
         file::save(graph, &again).unwrap();
         let text = String::from_utf8_lossy(&std::fs::read(&again).unwrap()).into_owned();
-        (1..9).find(|version| text.contains(&format!(r#"\"version\":{version},"#)))
+        (1..10).find(|version| text.contains(&format!(r#"\"version\":{version},"#)))
     };
     assert_eq!(version(&graph), Some(6));
     let images = Tensor::from_fn(&[2, 4, 5, 2], |i| ((i * 37 + 33) % 41) as f32 / 41.0 - 0.48);
@@ -175,6 +175,11 @@ fn a_model_of_format_6_is_read_and_one_with_a_group_norm_has_format_7() {
     let read = file::load(&again).unwrap();
     let Layer::GroupNorm(norm) = &read.nodes()[read.output()].layer else { panic!("{:?}", kinds(&read)) };
     assert_eq!((norm.groups, norm.channels(), norm.eps), (2, 4, 1e-5));
+    assert!(logits(&read).same_bits(&logits(&graph)));
+    graph.push("softmax", Layer::Softmax { log: true }, &[graph.output()]).unwrap();
+    assert_eq!(version(&graph), Some(8));
+    let read = file::load(&again).unwrap();
+    assert_eq!(kinds(&read).last(), Some(&"log softmax"));
     assert!(logits(&read).same_bits(&logits(&graph)));
 }
 
@@ -193,10 +198,10 @@ fn a_model_of_format_4_keeps_its_bits_and_a_later_one_is_refused() {
     let current = br#"\"version\":4"#;
     let at = written.windows(current.len()).position(|window| window == current).unwrap() + current.len() - 1;
     let mut later = written;
-    later[at] = b'8';
+    later[at] = b'9';
     std::fs::write(&again, later).unwrap();
     let error = file::load(&again).unwrap_err().to_string();
-    assert!(error.contains("model format 8") && error.contains("formats 1 to 7"), "{error}");
+    assert!(error.contains("model format 9") && error.contains("formats 1 to 8"), "{error}");
 }
 
 /// The formats of checkpoints differ only in the graph.
@@ -218,6 +223,6 @@ fn a_checkpoint_of_format_2_is_read_and_a_later_one_refused() {
     let earlier = read(b'2').unwrap();
     assert_eq!((earlier.graph.info.preparation, earlier.position), (None, checkpoint.position));
     assert_logits("checkpoint", &earlier.graph);
-    let error = read(b'8').unwrap_err().to_string();
-    assert!(error.contains("checkpoint format 8: this version of lopper reads formats 1 to 7"), "{error}");
+    let error = read(b'9').unwrap_err().to_string();
+    assert!(error.contains("checkpoint format 9: this version of lopper reads formats 1 to 8"), "{error}");
 }

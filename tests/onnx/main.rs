@@ -11,6 +11,7 @@ mod removed_channels;
 mod round_trips;
 mod runtime;
 mod same_plan;
+mod softmax;
 mod state_dicts;
 mod torch;
 

@@ -140,21 +140,22 @@ fn gates() -> ModelFile {
     model
 }
 
-/// Returns an image that is normalized in groups of channels, and then channel by channel.
+/// Returns an image that is normalized in groups of channels, then channel by channel, and its softmax.
 fn norms() -> ModelFile {
     let norm = |groups: usize| json!({ "GroupNorm": { "weight": param(), "bias": param(), "groups": groups, "eps": 1e-3 } });
-    let nodes: [(&str, Value, &[usize]); 5] = [
+    let nodes: [(&str, Value, &[usize]); 6] = [
         ("input", input(2), &[]),
         ("c", conv(3, json!({})), &[0]),
         ("g", norm(2), &[1]),
         ("r", activation("Relu"), &[2]),
         ("i", norm(4), &[3]),
+        ("s", json!({ "Softmax": { "log": true } }), &[4]),
     ];
     let mut model = ModelFile::new(&nodes, [4, 5, 2], &[]).with("c.weight", &[4, 3, 3, 2]);
     for name in ["g.weight", "g.bias", "i.weight", "i.bias"] {
         model = model.with(name, &[4]);
     }
-    model.program["version"] = json!(7);
+    model.program["version"] = json!(8);
     model
 }
 

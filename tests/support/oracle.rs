@@ -64,6 +64,7 @@ fn run(node: &Node, params: &Params, mode: Mode, inputs: &[(&[f64], &[usize])], 
             reference::group_norm_forward(&norm.geometry(shape).unwrap(), x, affine, y)
         }
         Layer::PRelu(prelu) => reference::prelu_forward(prelu.channels(), x, weight(), y),
+        Layer::Softmax { log } => softmax(*log, *shape.last().unwrap(), x, y),
         Layer::Activation(activation) => reference::activation_forward(*activation, x, y),
         Layer::Pool(pool) => match (pool.kind, pool.geometry(shape).unwrap()) {
             (PoolKind::Max, PoolGeometry::Fixed(g)) => reference::max_pool2d_forward(&g, x, y),
@@ -104,4 +105,9 @@ fn batch_norm(bn: &BatchNorm, mode: Mode, x: &[f64], gamma: &[f64], beta: &[f64]
         Mode::Eval => reference::batch_norm_forward_eval(&g, x, [&mean, &var], [gamma, beta], y),
         Mode::Train => reference::batch_norm_forward_train(&g, x, [gamma, beta], y, [&mut mean, &mut var]),
     }
+}
+
+fn softmax(log: bool, k: usize, x: &[f64], y: &mut [f64]) {
+    let softmax = if log { reference::log_softmax_forward } else { reference::softmax_forward };
+    softmax(x.len() / k, k, x, y);
 }

@@ -174,6 +174,7 @@ fn made(graph: &Graph) -> Vec<Vec<f64>> {
             Layer::Activation(_) | Layer::Pool(_) | Layer::Flatten | Layer::Dropout { .. } => input(0),
             // A gate scales its first input by an unknown factor.
             Layer::PRelu(_) | Layer::Multiply | Layer::Resize(_) | Layer::Dilate { .. } => input(0),
+            Layer::Softmax { .. } => input(0),
             Layer::Gather { channels } => {
                 let from = input(0);
                 channels.iter().map(|&channel| from[channel as usize % from.len()]).collect()

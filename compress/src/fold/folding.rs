@@ -111,7 +111,8 @@ fn widths(graph: &Graph) -> Vec<Option<usize>> {
             Layer::Concat => (0..node.inputs.len()).map(input).sum(),
             &Layer::PadShortcut { before, after, .. } => input(0).map(|width| before + width + after),
             Layer::Activation(_) | Layer::Pool(_) | Layer::Dropout { .. } | Layer::Add => input(0),
-            Layer::Multiply | Layer::Resize(_) | Layer::Dilate { .. } => input(0),
+            Layer::Softmax { .. } | Layer::Multiply => input(0),
+            Layer::Resize(_) | Layer::Dilate { .. } => input(0),
         });
     }
     widths

@@ -256,6 +256,8 @@ impl Run<'_> {
                 let slope = self.param(node, "weight", &prelu.weight);
                 self.tape.prelu(x, &slope)
             }
+            Layer::Softmax { log: false } => self.tape.softmax(x),
+            Layer::Softmax { log: true } => self.tape.log_softmax(x),
             Layer::Pool(pool) => self.tape.pool2d(x, *pool),
             Layer::Flatten => self.tape.flatten(x),
             Layer::Dropout { p } => self.tape.dropout(x, *p, self.mode),

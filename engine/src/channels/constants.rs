@@ -72,6 +72,8 @@ fn through(layer: &Layer, inputs: &[&[Constant]], width: usize, zeros: Zeros) ->
             let value = |(x, &w): (&Constant, &f32)| x.map(|x| if x > 0.0 { x } else { w * x });
             inputs[0].iter().zip(prelu.weight.value().data()).map(value).collect()
         }
+        // It depends on all channels.
+        Layer::Softmax { .. } => vec![None; width],
         Layer::Pool(pool) => map(&|x| (x == 0.0 || !pool.reads_padding()).then_some(x)),
         // The weights of an output pixel add up to one.
         Layer::Dropout { .. } | Layer::Resize(_) => inputs[0].to_vec(),

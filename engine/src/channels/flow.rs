@@ -17,6 +17,7 @@
 //! | grouped convolution | new | position j of every group, on both sides: groups keep the same width |
 //! | group norm | those of its input | the channels of each group, whose statistics depend on all of them |
 //! | batch norm, instance norm, layer norm, activation, PReLU, pooling, resizing, dropout | those of its input | |
+//! | softmax | those of its input, frozen: a removed channel would no longer take its share of the sum | |
 //! | flatten | those of its input, once for each pixel | |
 //! | add, multiply (a gate, too) | those of its first input | with those of the other inputs |
 //! | concat | those of its inputs, concatenated | |
@@ -24,7 +25,7 @@
 //! | pad shortcut | new (zeros), those of its input, new (zeros) | |
 //!
 //! A set of tied atoms is a *unit*: it is removed as a whole or not at all. Units produced by the same layers form a
-//! *group*. Units of the image, of the network's output and of compact convolutions are frozen.
+//! *group*. Units of the image, of the network's output, of softmaxes and of compact convolutions are frozen.
 
 use super::filters::has_weight;
 use crate::graph::layer::Conv2d;
@@ -142,7 +143,8 @@ pub fn ends_at(layer: &Layer) -> bool {
         Layer::CompactConv2d(_) | Layer::Linear(_) => true,
         Layer::Input { .. } | Layer::BatchNorm(_) | Layer::LayerNorm(_) | Layer::GroupNorm(_) => false,
         Layer::Activation(_) | Layer::PRelu(_) | Layer::Pool(_) | Layer::Flatten => false,
-        Layer::Dropout { .. } | Layer::Add | Layer::Multiply | Layer::Concat => false,
+        Layer::Softmax { .. } | Layer::Dropout { .. } => false,
+        Layer::Add | Layer::Multiply | Layer::Concat => false,
         Layer::Gather { .. } | Layer::Resize(_) | Layer::Dilate { .. } | Layer::PadShortcut { .. } => false,
     }
 }
@@ -200,6 +202,10 @@ impl Atoms {
                 inputs[0].to_vec()
             }
             Layer::Pool(_) | Layer::Resize(_) | Layer::Dilate { .. } | Layer::Dropout { .. } => {
+                inputs[0].to_vec()
+            }
+            Layer::Softmax { .. } => {
+                self.freeze(inputs[0], "a softmax is taken over all of them");
                 inputs[0].to_vec()
             }
             Layer::GroupNorm(norm) => {

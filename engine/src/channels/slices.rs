@@ -96,6 +96,7 @@ pub(super) fn axes<'a>(
         Layer::CompactConv2d(_)
         | Layer::Input { .. }
         | Layer::Activation(_)
+        | Layer::Softmax { .. }
         | Layer::Pool(_)
         | Layer::Dropout { .. }
         | Layer::Flatten

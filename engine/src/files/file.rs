@@ -10,6 +10,7 @@
 //!
 //! | format | since it has |
 //! | --- | --- |
+//! | 8 | softmax as a layer |
 //! | 7 | group norms |
 //! | 6 | other kinds of layers that format 3 lacks (products, gatherings, layer norms, …), masks as codes |
 //! | 5 | weights in shorter forms |
@@ -30,7 +31,9 @@ use std::borrow::Cow;
 use std::path::Path;
 
 const KEY: &str = "lopper";
-const VERSION: u32 = 7;
+const VERSION: u32 = 8;
+/// The version of a graph without softmaxes.
+const VERSION_WITHOUT_SOFTMAX: u32 = 7;
 /// The version of a graph without group norms.
 const VERSION_WITHOUT_GROUP_NORMS: u32 = 6;
 /// The version of a graph of layers that earlier formats have, whose masks are bits.
@@ -94,8 +97,11 @@ fn program_of(graph: &Graph, path: &Path) -> Result<String> {
 /// The oldest version that describes `graph`.
 pub(crate) fn version(graph: &Graph) -> u32 {
     let any = |is: fn(&Layer) -> bool| graph.nodes().iter().any(|node| is(&node.layer));
-    if any(|layer| matches!(layer, Layer::GroupNorm(_))) {
+    if any(|layer| matches!(layer, Layer::Softmax { .. })) {
         return VERSION;
+    }
+    if any(|layer| matches!(layer, Layer::GroupNorm(_))) {
+        return VERSION_WITHOUT_SOFTMAX;
     }
     if any(is_new) {
         return VERSION_WITHOUT_GROUP_NORMS;

@@ -101,7 +101,9 @@ pub(crate) fn feature_orders(graph: &Graph) -> Result<Vec<Option<Vec<usize>>>> {
                 _ => orders[node.inputs[0]].clone(),
             },
             Layer::BatchNorm(_) | Layer::LayerNorm(_) | Layer::PRelu(_) => orders[node.inputs[0]].clone(),
-            Layer::Activation(_) | Layer::Dropout { .. } => orders[node.inputs[0]].clone(),
+            Layer::Activation(_) | Layer::Softmax { .. } | Layer::Dropout { .. } => {
+                orders[node.inputs[0]].clone()
+            }
             Layer::Add | Layer::Multiply
                 if node.inputs.iter().any(|&i| orders[i] != orders[node.inputs[0]]) =>
             {

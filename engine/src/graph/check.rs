@@ -46,7 +46,7 @@ impl Layer {
                 sizes("pad shortcut", 1, &[*stride])?;
                 sizes("pad shortcut", 0, &[*before, *after])
             }
-            Self::Flatten | Self::Dropout { .. } | Self::Gather { .. } => Ok(()),
+            Self::Softmax { .. } | Self::Flatten | Self::Dropout { .. } | Self::Gather { .. } => Ok(()),
             Self::Add | Self::Multiply | Self::Concat => Ok(()),
         }
     }

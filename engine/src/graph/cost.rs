@@ -59,6 +59,7 @@ impl Graph {
                 | Layer::GroupNorm(_)
                 | Layer::Activation(_)
                 | Layer::PRelu(_)
+                | Layer::Softmax { .. }
                 | Layer::Pool(_)
                 | Layer::Flatten
                 | Layer::Dropout { .. }

@@ -140,6 +140,7 @@ impl Scratch {
             | Layer::LayerNorm(_)
             | Layer::Activation(_)
             | Layer::PRelu(_)
+            | Layer::Softmax { .. }
             | Layer::Pool(_)
             | Layer::Flatten
             | Layer::Dropout { .. }

@@ -38,6 +38,11 @@ pub enum Layer {
     Activation(Activation),
     /// The rectifier with a slope for each channel.
     PRelu(PRelu),
+    /// The softmax over the channels of each pixel or vector, `exp(x) / Σ exp(x)`, or its logarithm.
+    Softmax {
+        /// Whether it is the logarithm.
+        log: bool,
+    },
     /// The maximum or the mean of each window.
     Pool(Pool),
     /// `[N, H, W, C] → [N, H·W·C]`: feature `(h·W + w)·C + c` is channel `c`.
@@ -310,6 +315,8 @@ impl Layer {
             Self::GroupNorm(_) => "group norm",
             Self::PRelu(_) => "prelu",
             Self::Activation(activation) => activation.name(),
+            Self::Softmax { log: false } => "softmax",
+            Self::Softmax { log: true } => "log softmax",
             Self::Pool(pool) => pool.name(),
             Self::Flatten => "flatten",
             Self::Dropout { .. } => "dropout",

@@ -19,6 +19,8 @@ pub fn rounding_bound(graph: &Graph, largest: f32) -> f32 {
         Layer::LayerNorm(norm) => norm.channels(),
         // And of all pixels, whose number is not known here.
         Layer::GroupNorm(norm) => norm.channels() / norm.groups,
+        // Its sum is of positive terms, whose rounding errors stay as small as one of them.
+        Layer::Softmax { .. } => 1,
         Layer::BatchNorm(_) | Layer::Add | Layer::Multiply | Layer::Pool(_) | Layer::Resize(_) => 1,
         Layer::Input { .. }
         | Layer::Activation(_)

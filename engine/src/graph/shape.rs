@@ -90,7 +90,7 @@ impl Layer {
                 let channels = prelu.channels();
                 return Err(Error::shape("prelu", format!("expected {channels} channels, found {x:?}")));
             }
-            Self::Activation(_) | Self::PRelu(_) | Self::Dropout { .. } => x.to_vec(),
+            Self::Activation(_) | Self::PRelu(_) | Self::Softmax { .. } | Self::Dropout { .. } => x.to_vec(),
             Self::Pool(pool) => pool.geometry(x)?.y_shape().to_vec(),
             Self::Flatten => vec![x[0], x[1..].iter().product()],
             Self::Add => {

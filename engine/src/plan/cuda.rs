@@ -10,7 +10,7 @@ use super::amount::{Amount, Class};
 use super::chosen::Chosen;
 use super::lower::Op;
 use super::places::{Place, Places};
-use super::work::{Convolution, FullyConnected, Plain, Work};
+use super::work::{Convolution, FullyConnected, Plain, Softmax, Work};
 use crate::graph::layer::BatchNorm;
 use crate::{Error, Param, Result, Tensor};
 use lopper_kernels::cuda::{
@@ -323,6 +323,12 @@ impl Plain {
         match self {
             Self::Pool(pooling) => pooling.run_on(gpu, x, y),
             Self::Activation(activation) => cuda::activation_forward(gpu, *activation, x, y),
+            &Self::Softmax(Softmax { rows, channels, log: false }) => {
+                cuda::softmax_forward(gpu, rows, channels, x, y)
+            }
+            &Self::Softmax(Softmax { rows, channels, log: true }) => {
+                cuda::log_softmax_forward(gpu, rows, channels, x, y)
+            }
             Self::Add => {
                 cuda::add_forward(gpu, x, &inputs[1], y)?;
                 inputs[2..].iter().try_for_each(|x| cuda::add_assign(gpu, y, x))

@@ -173,6 +173,7 @@ impl Sketch {
             | Layer::LayerNorm(_)
             | Layer::Activation(_)
             | Layer::PRelu(_)
+            | Layer::Softmax { .. }
             | Layer::Flatten
             | Layer::Dropout { .. }
             | Layer::Add

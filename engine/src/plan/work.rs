@@ -66,6 +66,7 @@ pub(super) struct FullyConnected<'g> {
 pub(super) enum Plain {
     Pool(Pooling),
     Activation(Activation),
+    Softmax(Softmax),
     Add,
     /// The product of two values of one shape.
     Multiply,
@@ -76,6 +77,14 @@ pub(super) enum Plain {
     /// Number of rows, and the channels of each part.
     Concat(usize, Vec<usize>),
     PadShortcut(PadShortcut),
+}
+
+/// A softmax of each of `rows` rows of `channels` values, or its logarithm.
+#[derive(Clone, Copy)]
+pub(super) struct Softmax {
+    pub rows: usize,
+    pub channels: usize,
+    pub log: bool,
 }
 
 impl<'g> Work<'g> {
@@ -91,6 +100,10 @@ impl<'g> Work<'g> {
             Layer::GroupNorm(norm) => return Ok(Self::GroupNorm(norm.geometry(&op.x)?, norm)),
             Layer::PRelu(prelu) => return Ok(Self::PRelu(prelu)),
             Layer::Activation(activation) => Plain::Activation(*activation),
+            &Layer::Softmax { log } => {
+                let channels = op.x[op.x.len() - 1];
+                Plain::Softmax(Softmax { rows: op.len() / channels, channels, log })
+            }
             Layer::Pool(pool) => Plain::Pool(Pooling::new(pool, &op.x)?),
             Layer::Add => Plain::Add,
             Layer::Multiply if lens[0] == lens[1] => Plain::Multiply,
@@ -214,6 +227,9 @@ impl Plain {
     pub fn of_images(&self, images: usize, batch: usize) -> Self {
         match self {
             Self::Pool(pooling) => Self::Pool(pooling.of_images(images)),
+            Self::Softmax(softmax) => {
+                Self::Softmax(Softmax { rows: softmax.rows / batch * images, ..*softmax })
+            }
             Self::Concat(rows, widths) => Self::Concat(rows / batch * images, widths.clone()),
             Self::PadShortcut(g) => Self::PadShortcut(PadShortcut { n: images, ..*g }),
             Self::Gate(g) => Self::Gate(Gate { n: images, ..*g }),
@@ -236,6 +252,8 @@ impl Plain {
         match self {
             Self::Pool(pooling) => pooling.name(),
             Self::Activation(activation) => activation.name(),
+            Self::Softmax(Softmax { log: false, .. }) => "softmax",
+            Self::Softmax(Softmax { log: true, .. }) => "log_softmax",
             Self::Add => "add",
             Self::Multiply => "multiply",
             Self::Gate(_) => "gate",

@@ -27,7 +27,7 @@ use std::path::Path;
 const KEY: &str = "lopper-checkpoint";
 /// Raised with the format of model files, so that an older program says that it cannot read the file instead of calling
 /// its graph damaged.
-const VERSION: u32 = 7;
+const VERSION: u32 = 8;
 const NETWORK: &str = "network/";
 
 /// The position in a training, with the running totals of the current epoch.

@@ -70,6 +70,7 @@ fn evaluate_node(
             r::group_norm_forward(&norm.geometry(shape).unwrap(), x, [&gamma, &beta], y);
         }
         Layer::PRelu(prelu) => r::prelu_forward(prelu.channels(), x, &weight(&prelu.weight), y),
+        Layer::Softmax { log } => softmax(*log, *shape.last().unwrap(), x, y),
         Layer::Activation(activation) => r::activation_forward(*activation, x, y),
         Layer::Pool(pool) => evaluate_pool(*pool, shape, x, y),
         Layer::Flatten | Layer::Dropout { .. } => y.copy_from_slice(x),
@@ -130,4 +131,9 @@ fn bias(param: &Option<Param>) -> Option<Vec<f64>> {
 
 fn wide(values: &[f32]) -> Vec<f64> {
     values.iter().map(|&v| f64::from(v)).collect()
+}
+
+fn softmax(log: bool, k: usize, x: &[f64], y: &mut [f64]) {
+    let softmax = if log { r::log_softmax_forward } else { r::softmax_forward };
+    softmax(x.len() / k, k, x, y);
 }

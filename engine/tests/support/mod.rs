@@ -266,7 +266,7 @@ impl Builder {
     fn block(&mut self, x: NodeId) -> NodeId {
         let c = self.shapes[x][3];
         let small = self.shapes[x][1] < 4 || self.shapes[x][2] < 4;
-        match self.random.int(0, 16) {
+        match self.random.int(0, 17) {
             0 | 1 if !small => {
                 let (o, stride, padding) =
                     (self.random.int(1, 20), self.random.int(1, 2), self.random.int(0, 1));
@@ -298,6 +298,10 @@ impl Builder {
             14 => self.prelu(x),
             15 => self.resize(x),
             16 => self.group_norm(x),
+            17 => {
+                let log = self.random.chance(50);
+                self.push(Layer::Softmax { log }, &[x])
+            }
             9 => {
                 let o = self.random.int(2, 12);
                 let compact = self.compact(x, o);

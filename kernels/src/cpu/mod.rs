@@ -55,7 +55,7 @@ pub use ops::pool_lanes::{max_pool2d_forward_lanes, max_pool2d_lanes_after};
 pub use ops::prelu::{PackedPRelu, prelu_backward, prelu_forward, prelu_forward_packed};
 pub use ops::reduce::{sum, sum_rows};
 pub use ops::resize::{PackedResize, resize_forward, resize_input_grad};
-pub use ops::softmax::{log_softmax_forward, softmax_forward};
+pub use ops::softmax::{log_softmax_forward, log_softmax_input_grad, softmax_forward, softmax_input_grad};
 pub use ops::winners::{
     adaptive_max_pool2d_winners_grad, adaptive_max_pool2d_with_winners, max_pool2d_winners_grad,
     max_pool2d_with_winners,

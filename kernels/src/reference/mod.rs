@@ -53,5 +53,5 @@ pub use pool::{avg_pool2d_forward, avg_pool2d_input_grad, max_pool2d_forward, ma
 pub use prelu::{prelu_backward, prelu_forward};
 pub use reduce::{sum, sum_rows};
 pub use resize::{resize_forward, resize_input_grad};
-pub use softmax::{log_softmax_forward, softmax_forward};
+pub use softmax::{log_softmax_forward, log_softmax_input_grad, softmax_forward, softmax_input_grad};
 pub use sparse_conv2d::{conv2d_compact_forward, conv2d_masked_forward};

@@ -22,3 +22,25 @@ pub fn log_softmax_forward<F: Float>(rows: usize, k: usize, x: &[F], y: &mut [F]
         }
     }
 }
+
+/// The gradient of [`softmax_forward`], whose output is `y`: `dx = y · (dy − Σ_row dy·y)`.
+pub fn softmax_input_grad<F: Float>([rows, k]: [usize; 2], y: &[F], dy: &[F], dx: &mut [F]) {
+    assert_eq!([y.len(), dy.len(), dx.len()], [rows * k; 3]);
+    for ((y, dy), dx) in y.chunks_exact(k).zip(dy.chunks_exact(k)).zip(dx.chunks_exact_mut(k)) {
+        let dot = y.iter().zip(dy).map(|(&y, &dy)| y * dy).sum::<F>();
+        for ((dx, &y), &dy) in dx.iter_mut().zip(y).zip(dy) {
+            *dx = y * (dy - dot);
+        }
+    }
+}
+
+/// The gradient of [`log_softmax_forward`], whose output is `y`: `dx = dy − exp(y) · Σ_row dy`.
+pub fn log_softmax_input_grad<F: Float>([rows, k]: [usize; 2], y: &[F], dy: &[F], dx: &mut [F]) {
+    assert_eq!([y.len(), dy.len(), dx.len()], [rows * k; 3]);
+    for ((y, dy), dx) in y.chunks_exact(k).zip(dy.chunks_exact(k)).zip(dx.chunks_exact_mut(k)) {
+        let total = dy.iter().copied().sum::<F>();
+        for ((dx, &y), &dy) in dx.iter_mut().zip(y).zip(dy) {
+            *dx = dy - y.exp() * total;
+        }
+    }
+}

@@ -1,7 +1,7 @@
-//! Sums over rows, softmax and losses against the reference in double precision.
+//! Sums over rows, softmax and losses, forward and backward, against the reference in double precision.
 
 use crate::support::device;
-use crate::values::{FLOATS, check_close, filled, integers, narrow, put, random};
+use crate::values::{FLOATS, check_close, epsilon, filled, get, integers, narrow, put, random};
 use lopper_kernels::cuda;
 use lopper_kernels::params::Dtype::F32;
 use lopper_kernels::reference;
@@ -31,14 +31,28 @@ proptest! {
     }
 
     #[test]
-    fn softmax_agrees_with_the_reference(rows in 1usize..20, k in 1usize..100, size in 1.0..50.0) {
+    fn softmax_and_its_gradient(rows in 1usize..20, k in 1usize..100, size in 1.0..50.0, dtype in 0usize..3) {
         let Some(gpu) = device() else { return Ok(()) };
-        let x: Vec<f64> = narrow(&random(1, rows * k)).iter().map(|x| f64::from(x * size as f32)).collect();
-        let on = put(gpu, F32, &x);
-        let got = filled(gpu, F32, rows * k, |y| cuda::softmax_forward(gpu, rows, k, &on, y).unwrap());
-        check_close("softmax", &got, &wanted(rows * k, |y| reference::softmax_forward(rows, k, &x, y)), 1e-5);
-        let got = filled(gpu, F32, rows * k, |y| cuda::log_softmax_forward(gpu, rows, k, &on, y).unwrap());
-        check_close("log", &got, &wanted(rows * k, |y| reference::log_softmax_forward(rows, k, &x, y)), 1e-6);
+        let (dtype, len) = (FLOATS[dtype], rows * k);
+        let x: Vec<f64> = random(1, len).iter().map(|x| x * size).collect();
+        let [x, dy] = [x, random(2, len)].map(|values| get(gpu, &put(gpu, dtype, &values)).iter().map(|&v| v.into()).collect::<Vec<f64>>());
+        let [on_x, on_dy] = [&x, &dy].map(|values| put(gpu, dtype, values));
+        let bound = epsilon(dtype) + 1e-5;
+        // Gradients are checked from the rounded output, as they are computed.
+        let check = |what: &str, got: Vec<f32>, want: Vec<f64>| -> Vec<f64> {
+            check_close(what, &got, &want, bound);
+            got.into_iter().map(f64::from).collect()
+        };
+        let y = filled(gpu, dtype, len, |y| cuda::softmax_forward(gpu, rows, k, &on_x, y).unwrap());
+        let y = check("softmax", y, wanted(len, |y| reference::softmax_forward(rows, k, &x, y)));
+        let on_y = put(gpu, dtype, &y);
+        let dx = filled(gpu, dtype, len, |dx| cuda::softmax_input_grad(gpu, [rows, k], &on_y, &on_dy, dx).unwrap());
+        check("its gradient", dx, wanted(len, |dx| reference::softmax_input_grad([rows, k], &y, &dy, dx)));
+        let y = filled(gpu, dtype, len, |y| cuda::log_softmax_forward(gpu, rows, k, &on_x, y).unwrap());
+        let y = check("log", y, wanted(len, |y| reference::log_softmax_forward(rows, k, &x, y)));
+        let on_y = put(gpu, dtype, &y);
+        let dx = filled(gpu, dtype, len, |dx| cuda::log_softmax_input_grad(gpu, [rows, k], &on_y, &on_dy, dx).unwrap());
+        check("its gradient", dx, wanted(len, |dx| reference::log_softmax_input_grad([rows, k], &y, &dy, dx)));
     }
 
     #[test]

@@ -32,8 +32,16 @@ fn softmax_and_losses() {
         for cpu in &*CPUS {
             let y = filled(len, |y| cpu::softmax_forward(cpu, rows, k, &x, y));
             close("softmax", &y, &wanted(len, |y| reference::softmax_forward(rows, k, &x64, y)));
+            let d = filled(len, |d| cpu::softmax_input_grad(cpu, [rows, k], &y, &other, d));
+            let y64 = wide(&y);
+            let want = wanted(len, |d| reference::softmax_input_grad([rows, k], &y64, &other64, d));
+            close("its gradient", &d, &want);
             let y = filled(len, |y| cpu::log_softmax_forward(cpu, rows, k, &x, y));
             close("log-softmax", &y, &wanted(len, |y| reference::log_softmax_forward(rows, k, &x64, y)));
+            let d = filled(len, |d| cpu::log_softmax_input_grad(cpu, [rows, k], &y, &other, d));
+            let y64 = wide(&y);
+            let want = wanted(len, |d| reference::log_softmax_input_grad([rows, k], &y64, &other64, d));
+            close("its gradient", &d, &want);
             let loss = cpu::cross_entropy_forward(cpu, [rows, k], &x, &targets, smoothing);
             close(
                 "cross entropy",

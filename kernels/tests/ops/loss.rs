@@ -18,6 +18,8 @@ proptest! {
     ) {
         let [smoothing, temperature, upstream] = [smoothing, temperature, upstream].map(|x: f64| f64::from(x as f32));
         let [x, other] = [seed, seed + 1].map(|s| random(s, rows * k).iter().map(|x| 20.0 * x).collect::<Vec<_>>());
+        // Logarithms of probabilities, as far as a gradient is concerned.
+        let small: Vec<f64> = x.iter().map(|x| -x.abs()).collect();
         let targets: Vec<u32> = (0..rows).map(|i| ((i * 7 + seed as usize) % k) as u32).collect();
         let want = {
             use reference::*;
@@ -25,6 +27,8 @@ proptest! {
             [
                 filled(len, |y| softmax_forward(rows, k, &x, y)),
                 filled(len, |y| log_softmax_forward(rows, k, &x, y)),
+                filled(len, |d| softmax_input_grad([rows, k], &x, &other, d)),
+                filled(len, |d| log_softmax_input_grad([rows, k], &small, &other, d)),
                 filled(len, |d| cross_entropy_input_grad([rows, k], &x, &targets, smoothing, upstream, d)),
                 filled(len, |d| kl_divergence_input_grad([rows, k], &x, &other, temperature, upstream, d)),
                 filled(len, |d| mse_input_grad(&x, &other, upstream, d)),
@@ -35,7 +39,7 @@ proptest! {
                 ],
             ].concat()
         };
-        let (x, other) = (narrow(&x), narrow(&other));
+        let [x, other, small] = [&x, &other, &small].map(|values| narrow(values));
         let [smoothing, temperature, upstream] = [smoothing, temperature, upstream].map(|x| x as f32);
         let got = |cpu: &Cpu| {
             use cpu::*;
@@ -43,6 +47,8 @@ proptest! {
             [
                 filled(len, |y| softmax_forward(cpu, rows, k, &x, y)),
                 filled(len, |y| log_softmax_forward(cpu, rows, k, &x, y)),
+                filled(len, |d| softmax_input_grad(cpu, [rows, k], &x, &other, d)),
+                filled(len, |d| log_softmax_input_grad(cpu, [rows, k], &small, &other, d)),
                 filled(len, |d| cross_entropy_input_grad(cpu, [rows, k], &x, &targets, smoothing, upstream, d)),
                 filled(len, |d| kl_divergence_input_grad(cpu, [rows, k], &x, &other, temperature, upstream, d)),
                 filled(len, |d| mse_input_grad(cpu, &x, &other, upstream, d)),

@@ -110,7 +110,7 @@ pub fn last_layers(graph: &Graph) -> Result<Vec<NodeId>> {
             Layer::Linear(_) | Layer::Conv2d(_) => break,
             Layer::BatchNorm(_) => norms.push(id),
             Layer::Activation(_) | Layer::Pool(_) | Layer::Flatten | Layer::Dropout { .. } => {}
-            Layer::Resize(_) => {}
+            Layer::Softmax { .. } | Layer::Resize(_) => {}
             Layer::Input { .. }
             | Layer::CompactConv2d(_)
             | Layer::LayerNorm(_)

@@ -65,6 +65,7 @@ impl Block {
                     net.group_norm("group_norm", groups, 0.1);
                 }
             }
+            Self::Softmax { log } => drop(net.softmax("softmax", *log)),
             Self::PRelu => drop(net.prelu("prelu")),
             Self::Resize(resize) => {
                 let fits = |side: usize| (3..=8).contains(&side);

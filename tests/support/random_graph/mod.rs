@@ -20,7 +20,7 @@
 //!            └─ others ─ unit ──────────────┘
 //! ```
 //!
-//! and group and layer norms, slopes of channels, products of two units, resized images and transposed convolutions.
+//! and group and layer norms, softmaxes, slopes of channels, products of two units, resized images and transposed convolutions.
 
 mod build;
 pub mod values;
@@ -68,6 +68,8 @@ pub enum Block {
     /// Group normalization, in the largest number of groups up to this that divides the channels, or of each channel, if
     /// groups are not tiny.
     GroupNorm(Option<usize>),
+    /// A softmax over the channels, or its logarithm.
+    Softmax { log: bool },
     /// A slope for each channel.
     PRelu,
     /// A resizing, if the image stays small.
@@ -221,6 +223,7 @@ fn block() -> impl Strategy<Value = Block> {
         2 => shuffle,
         2 => Just(Block::LayerNorm),
         2 => option::of(1..=6usize).prop_map(Block::GroupNorm),
+        1 => any::<bool>().prop_map(|log| Block::Softmax { log }),
         1 => Just(Block::PRelu),
         1 => resize,
         1 => transposed,

@@ -133,6 +133,7 @@ fn sizes(layer: &Layer, pixels: usize, [c, o]: [usize; 2]) -> [usize; 3] {
         Layer::PRelu(_) => [o, 0, 0],
         Layer::Input { .. }
         | Layer::Activation(_)
+        | Layer::Softmax { .. }
         | Layer::Pool(_)
         | Layer::Flatten
         | Layer::Dropout { .. }

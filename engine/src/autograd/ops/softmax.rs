@@ -6,59 +6,58 @@ use crate::{Device, Result, Tensor};
 use lopper_kernels::{cpu, cuda};
 
 impl Tape {
-    /// Computes `exp(x) / Σ exp(x)` over the last axis of `x` `[…, K]`.
+    /// Computes `exp(x) / Σ exp(x)` over the last axis of `x` `[…, K]`, in the type of `x`.
     pub fn softmax(&mut self, x: &Var) -> Result<Var> {
-        let (rows, k) = rows("softmax", x)?;
-        let x_value = x.value().as_single(self.device())?;
-        let mut y = Tensor::empty(self.device(), x.shape())?;
+        let size = rows("softmax", x)?.into();
+        let mut y = Tensor::like(self.device(), x.value(), x.shape())?;
+        let [rows, k] = size;
         match self.device() {
-            Device::Cpu(cpu) => cpu::softmax_forward(cpu, rows, k, x_value.data(), y.data_mut()),
-            Device::Cuda(gpu) => cuda::softmax_forward(gpu, rows, k, x_value.on(gpu)?, y.on_mut(gpu)?)?,
+            Device::Cpu(cpu) => cpu::softmax_forward(cpu, rows, k, x.value().data(), y.data_mut()),
+            Device::Cuda(gpu) => cuda::softmax_forward(gpu, rows, k, x.value().on(gpu)?, y.on_mut(gpu)?)?,
         }
-        Ok(self.record(&[x], y.clone(), Softmax { k, y }))
+        Ok(self.record(&[x], y.clone(), SoftmaxBackward { log: false, size, y }))
     }
 
-    /// Computes `x − log Σ exp(x)` over the last axis of `x` `[…, K]`.
+    /// Computes `x − log Σ exp(x)` over the last axis of `x` `[…, K]`, in the type of `x`.
     pub fn log_softmax(&mut self, x: &Var) -> Result<Var> {
-        let (rows, k) = rows("log softmax", x)?;
-        let x_value = x.value().as_single(self.device())?;
-        let mut y = Tensor::empty(self.device(), x.shape())?;
+        let size = rows("log softmax", x)?.into();
+        let mut y = Tensor::like(self.device(), x.value(), x.shape())?;
+        let [rows, k] = size;
         match self.device() {
-            Device::Cpu(cpu) => cpu::log_softmax_forward(cpu, rows, k, x_value.data(), y.data_mut()),
-            Device::Cuda(gpu) => cuda::log_softmax_forward(gpu, rows, k, x_value.on(gpu)?, y.on_mut(gpu)?)?,
+            Device::Cpu(cpu) => cpu::log_softmax_forward(cpu, rows, k, x.value().data(), y.data_mut()),
+            Device::Cuda(gpu) => {
+                cuda::log_softmax_forward(gpu, rows, k, x.value().on(gpu)?, y.on_mut(gpu)?)?;
+            }
         }
-        Ok(self.record(&[x], y.clone(), LogSoftmax { k, y }))
+        Ok(self.record(&[x], y.clone(), SoftmaxBackward { log: true, size, y }))
     }
 }
 
-struct Softmax {
-    k: usize,
+struct SoftmaxBackward {
+    /// Whether the output is the logarithm.
+    log: bool,
+    /// Rows, and the length of one.
+    size: [usize; 2],
+    /// The output.
     y: Tensor,
 }
 
-impl Backward for Softmax {
-    /// Computes `dx = y · (dy − Σ dy·y)`.
-    fn backward(self: Box<Self>, _: &Device, mut dy: Tensor, _: &[bool]) -> Result<Vec<Option<Tensor>>> {
-        for (dy, y) in dy.data_mut().chunks_exact_mut(self.k).zip(self.y.data().chunks_exact(self.k)) {
-            let dot: f32 = dy.iter().zip(y).map(|(dy, y)| dy * y).sum();
-            dy.iter_mut().zip(y).for_each(|(dy, y)| *dy = y * (*dy - dot));
+impl Backward for SoftmaxBackward {
+    /// Computes `dx = y · (dy − Σ dy·y)`, or of the logarithm `dx = dy − exp(y) · Σ dy`.
+    fn backward(self: Box<Self>, device: &Device, dy: Tensor, _: &[bool]) -> Result<Vec<Option<Tensor>>> {
+        let Self { log, size, y } = *self;
+        let dy = dy.as_stored(device, &y)?;
+        let mut dx = Tensor::like(device, &y, y.shape())?;
+        match device {
+            Device::Cpu(cpu) => {
+                let grad = if log { cpu::log_softmax_input_grad } else { cpu::softmax_input_grad };
+                grad(cpu, size, y.data(), dy.data(), dx.data_mut());
+            }
+            Device::Cuda(gpu) => {
+                let grad = if log { cuda::log_softmax_input_grad } else { cuda::softmax_input_grad };
+                grad(gpu, size, y.on(gpu)?, dy.on(gpu)?, dx.on_mut(gpu)?)?;
+            }
         }
-        Ok(vec![Some(dy)])
-    }
-}
-
-struct LogSoftmax {
-    k: usize,
-    y: Tensor,
-}
-
-impl Backward for LogSoftmax {
-    /// Computes `dx = dy − exp(y) · Σ dy`.
-    fn backward(self: Box<Self>, _: &Device, mut dy: Tensor, _: &[bool]) -> Result<Vec<Option<Tensor>>> {
-        for (dy, y) in dy.data_mut().chunks_exact_mut(self.k).zip(self.y.data().chunks_exact(self.k)) {
-            let total: f32 = dy.iter().sum();
-            dy.iter_mut().zip(y).for_each(|(dy, y)| *dy -= y.exp() * total);
-        }
-        Ok(vec![Some(dy)])
+        Ok(vec![Some(dx)])
     }
 }

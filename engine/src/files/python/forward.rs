@@ -67,6 +67,8 @@ fn expression(
         }
         Layer::LayerNorm(_) | Layer::GroupNorm(_) | Layer::PRelu(_) => format!("{module}({x})"),
         Layer::Activation(activation) => activated(*activation, x),
+        Layer::Softmax { log: false } => format!("F.softmax({x}, 1)"),
+        Layer::Softmax { log: true } => format!("F.log_softmax({x}, 1)"),
         Layer::Pool(pool) => pooled(*pool, x),
         Layer::Flatten if shape.len() == 2 => x.into(),
         Layer::Flatten => format!("{x}.flatten(1)"),

@@ -6,7 +6,7 @@ use crate::plan::amount::{Amount, Class};
 use crate::plan::chosen::Chosen;
 use crate::plan::lower::MAX_PARTS;
 use crate::plan::spans::Span;
-use crate::plan::work::{Convolution, FullyConnected, Plain, Work};
+use crate::plan::work::{Convolution, FullyConnected, Plain, Softmax, Work};
 use lopper_kernels::buffer::Buffer;
 use lopper_kernels::cpu::{
     self, Cpu, Epilogue, ImageLayout, ImageLayouts, LaneImages, LinearChoice, LinearLayout, PackedBatchNorm,
@@ -217,6 +217,12 @@ impl Plain {
         match self {
             Self::Pool(pooling) => pooling.run(cpu, x, y),
             Self::Activation(activation) => cpu::activation_forward(cpu, *activation, x, y),
+            &Self::Softmax(Softmax { rows, channels, log: false }) => {
+                cpu::softmax_forward(cpu, rows, channels, x, y);
+            }
+            &Self::Softmax(Softmax { rows, channels, log: true }) => {
+                cpu::log_softmax_forward(cpu, rows, channels, x, y);
+            }
             Self::Add => {
                 cpu::add_forward(cpu, x, input(1), y);
                 (2..inputs).for_each(|i| cpu::add_assign(cpu, y, input(i)));

@@ -1,5 +1,6 @@
-//! Softmax and its logarithm over the last axis of `x` `[rows, k]`. Rows are class scores, few and short, so they are
-//! computed in `f64`. The cost is negligible, and the differences of logarithms that losses take stay exact.
+//! Softmax and its logarithm over the last axis of `x` `[rows, k]`, and their gradients. Rows are mostly class scores, few
+//! and short, so they are computed in `f64`. The cost is negligible, and the differences of logarithms that losses take
+//! stay exact.
 
 use crate::cpu::Cpu;
 use rayon::prelude::*;
@@ -30,6 +31,41 @@ fn map_log_softmax(
                 *y = f(log_p) as f32;
             }
         });
+    });
+}
+
+/// Computes the gradient of [`softmax_forward`], whose output is `y`: `dx = y · (dy − Σ_row dy·y)`.
+pub fn softmax_input_grad(cpu: &Cpu, [rows, k]: [usize; 2], y: &[f32], dy: &[f32], dx: &mut [f32]) {
+    map_grad(cpu, [rows, k], [y, dy], dx, |y, dy, dx| {
+        let dot: f64 = y.iter().zip(dy).map(|(&y, &dy)| f64::from(y) * f64::from(dy)).sum();
+        for ((dx, &y), &dy) in dx.iter_mut().zip(y).zip(dy) {
+            *dx = (f64::from(y) * (f64::from(dy) - dot)) as f32;
+        }
+    });
+}
+
+/// Computes the gradient of [`log_softmax_forward`], whose output is `y`: `dx = dy − exp(y) · Σ_row dy`.
+pub fn log_softmax_input_grad(cpu: &Cpu, [rows, k]: [usize; 2], y: &[f32], dy: &[f32], dx: &mut [f32]) {
+    map_grad(cpu, [rows, k], [y, dy], dx, |y, dy, dx| {
+        let total: f64 = dy.iter().map(|&dy| f64::from(dy)).sum();
+        for ((dx, &y), &dy) in dx.iter_mut().zip(y).zip(dy) {
+            *dx = (f64::from(dy) - f64::from(y).exp() * total) as f32;
+        }
+    });
+}
+
+/// Calls `f` with each row of the output, of its gradient, and of the input's gradient.
+fn map_grad(
+    cpu: &Cpu,
+    [rows, k]: [usize; 2],
+    [y, dy]: [&[f32]; 2],
+    dx: &mut [f32],
+    f: impl Fn(&[f32], &[f32], &mut [f32]) + Sync,
+) {
+    assert_eq!([y.len(), dy.len(), dx.len()], [rows * k; 3]);
+    cpu.run(|| {
+        let rows = dx.par_chunks_mut(k).with_min_len(rows_per_task(k));
+        rows.zip(y.par_chunks(k)).zip(dy.par_chunks(k)).for_each(|((dx, y), dy)| f(y, dy, dx));
     });
 }
 

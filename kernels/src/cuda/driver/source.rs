@@ -27,6 +27,7 @@ pub const MODULES: &[Source] = &[
     GROUP_NORM,
     LAYER_NORM,
     BATCH_NORM,
+    SOFTMAX,
     LOSS,
     OPTIM,
     GEMM_F32,
@@ -47,6 +48,7 @@ pub const HEADERS: &[Source] = &[
     source!("columns.cuh"),
     source!("epilogue.cuh"),
     source!("hopper.cuh"),
+    source!("log_softmax.cuh"),
     source!("mma_operand.cuh"),
     source!("mma_output.cuh"),
     source!("mma_tile.cuh"),
@@ -96,7 +98,10 @@ pub const LAYER_NORM: Source = source!("layer_norm.cu");
 /// Batch normalization.
 pub const BATCH_NORM: Source = source!("batch_norm.cu");
 
-/// Softmax and losses.
+/// Softmax and its logarithm.
+pub const SOFTMAX: Source = source!("softmax.cu");
+
+/// Losses.
 pub const LOSS: Source = source!("loss.cu");
 
 /// Optimizer steps.

@@ -1,4 +1,4 @@
-//! Softmax and losses over `[rows, k]` in F32, averaged over rows, and their gradients, multiplied by the upstream
+//! Losses over `[rows, k]` in F32, averaged over rows, and their gradients, multiplied by the upstream
 //! gradient `scale`. Losses and upstream gradients are single numbers on the device, so that no call waits for them.
 
 use crate::cuda::driver::Result;
@@ -6,32 +6,6 @@ use crate::cuda::driver::launch::{Arg, Grid};
 use crate::cuda::driver::source::LOSS;
 use crate::cuda::{Cuda, DeviceBuffer};
 use crate::params::Dtype;
-
-/// `y = exp(x) / Σ_row exp(x)`.
-pub fn softmax_forward(
-    cuda: &Cuda,
-    rows: usize,
-    k: usize,
-    x: &DeviceBuffer,
-    y: &mut DeviceBuffer,
-) -> Result<()> {
-    floats(&[(x, rows * k), (y, rows * k)]);
-    // SAFETY: both are `[rows, k]` (asserted).
-    unsafe { over_rows(cuda, "softmax_forward", rows, k, &[x.into(), y.into()]) }
-}
-
-/// `y = x − ln Σ_row exp(x)`.
-pub fn log_softmax_forward(
-    cuda: &Cuda,
-    rows: usize,
-    k: usize,
-    x: &DeviceBuffer,
-    y: &mut DeviceBuffer,
-) -> Result<()> {
-    floats(&[(x, rows * k), (y, rows * k)]);
-    // SAFETY: both are `[rows, k]` (asserted).
-    unsafe { over_rows(cuda, "log_softmax_forward", rows, k, &[x.into(), y.into()]) }
-}
 
 /// Cross entropy against the target classes, U32 `[rows]`, with label smoothing (Szegedy et al. 2016):
 /// `−1/rows · Σ_row Σ_j q_j · log_softmax(logits)_j` with `q = (1 − smoothing)·onehot(target) + smoothing/k`. A

@@ -23,6 +23,7 @@ mod pool;
 mod prelu;
 mod reduce;
 mod resize;
+mod softmax;
 mod tensors;
 
 pub(in crate::cuda) use activation::ClampArg;
@@ -45,3 +46,4 @@ pub use pool::*;
 pub use prelu::*;
 pub use reduce::*;
 pub use resize::*;
+pub use softmax::*;

@@ -5,7 +5,7 @@ use super::document::{Document, Value};
 use super::norms::{group_norm, layer_norm, prelu};
 use super::options::OnnxOptions;
 use super::resizes::{dilate, resize};
-use super::{activations, compact, pools};
+use super::{activations, compact, pools, softmax};
 use crate::files::pytorch_layout::{feature_orders, gathered_positions, inverse};
 use crate::graph::layer::{BatchNorm, Conv2d, Linear};
 use crate::{Graph, Layer, Node, NodeId, Result, Tensor};
@@ -70,6 +70,7 @@ impl<'g, 'd> Layers<'g, 'd> {
             }
             Layer::GroupNorm(norm) => group_norm(document, norm, opset, shape(0), [x, name]),
             Layer::Activation(function) => activations::write(document, *function, opset, [x, name]),
+            Layer::Softmax { log } => softmax::write(document, *log, opset, shape(0), [x, name]),
             Layer::PRelu(slopes) => {
                 let order = self.orders[graph.nodes()[id].inputs[0]].as_deref();
                 prelu(document, slopes, (shape(0), order), [x, name]);

@@ -10,6 +10,7 @@ mod norms;
 mod options;
 mod pools;
 mod resizes;
+mod softmax;
 
 pub(in crate::files::onnx) use export::INFO;
 pub use export::{Exported, export};

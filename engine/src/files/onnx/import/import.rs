@@ -101,7 +101,7 @@ fn attempt(
     let one = |problem: String| vec![problem];
     let (view, batch) = layout::input(images, layout, options.side).map_err(one)?;
     let size = view.size;
-    let mut importer = Importer::new(&model.graph, folder, batch);
+    let mut importer = Importer::new(&model.graph, model.opset, folder, batch);
     importer.start(images.name, view);
     let problems = run(&mut importer, &model.graph);
     if !problems.is_empty() {

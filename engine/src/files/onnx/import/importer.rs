@@ -21,6 +21,8 @@ const MOST_SHARED: usize = 8;
 pub(super) struct Importer<'m, 'a> {
     graph: &'m OnnxGraph<'a>,
     folder: &'m Folder,
+    /// The version of the operators.
+    pub opset: i64,
     /// The number of images of a batch.
     pub batch: Int,
     /// The layers so far. The first is the input.
@@ -46,14 +48,15 @@ pub(super) struct Importer<'m, 'a> {
 }
 
 impl<'m, 'a> Importer<'m, 'a> {
-    /// Starts the import of `graph`, whose batches have `batch` images.
-    pub fn new(graph: &'m OnnxGraph<'a>, folder: &'m Folder, batch: Int) -> Self {
+    /// Starts the import of `graph`, of operators of version `opset`, whose batches have `batch` images.
+    pub fn new(graph: &'m OnnxGraph<'a>, opset: i64, folder: &'m Folder, batch: Int) -> Self {
         let mut readers: HashMap<&str, usize> = HashMap::new();
         let read = graph.nodes.iter().flat_map(|node| &node.inputs).chain(&graph.outputs);
         read.for_each(|name| *readers.entry(name).or_default() += 1);
         Self {
             graph,
             folder,
+            opset,
             batch,
             nodes: Vec::new(),
             values: HashMap::new(),

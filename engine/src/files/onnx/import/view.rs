@@ -15,7 +15,7 @@ use super::int::Int;
 use crate::NodeId;
 
 /// One of our axes of an image.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Axis {
     H,
     W,
@@ -94,7 +94,8 @@ impl View {
         axis > 0 && self.axes.get(axis - 1).is_some_and(|group| *group == self.long(&[Axis::C]))
     }
 
-    fn long(&self, axes: &[Axis]) -> Vec<Axis> {
+    /// Those of `axes` that have more than one element.
+    pub fn long(&self, axes: &[Axis]) -> Vec<Axis> {
         axes.iter().filter(|&&axis| self.size[axis as usize] > 1).copied().collect()
     }
 

@@ -144,21 +144,3 @@ fn clip<'a>(importer: &mut Importer<'_, 'a>, node: &OnnxNode<'a>) -> Result<Acti
     // ONNX gives the upper bound where they are in the wrong order.
     Ok(clamp([low.min(high), high]))
 }
-
-/// The last softmax of a classifier is left out: its logits have the same order.
-pub(super) fn softmax<'a>(importer: &mut Importer<'_, 'a>, node: &OnnxNode<'a>) -> Result<Value, String> {
-    node.only(&["axis"])?;
-    let view = importer.computed(node, 0)?;
-    let last = view.axes.len() == 1 && matches!(node.int("axis")?.unwrap_or(-1), 1 | -1);
-    match last && importer.is_output(node.outputs[0]) && view.node != 0 {
-        true => {
-            importer.notes.push(format!(
-                "`{}` ({}) is left out: the network gives logits",
-                node.label(),
-                node.op
-            ));
-            Ok(Value::Computed(view))
-        }
-        false => Err("is not the last of a classifier's nodes; no other softmax is understood".into()),
-    }
-}

@@ -15,6 +15,7 @@ mod products;
 mod quantized;
 mod resizes;
 mod shapes;
+mod softmax;
 mod table;
 mod terms;
 

@@ -2,7 +2,7 @@
 
 use super::{
     activations, arithmetic, conv, folding, gathers, group_norm, lists, norm, parts, pools, products,
-    quantized, resizes, shapes,
+    quantized, resizes, shapes, softmax,
 };
 use crate::files::onnx::import::importer::Importer;
 use crate::files::onnx::import::model::OnnxNode;
@@ -39,7 +39,7 @@ fn single<'a>(importer: &mut Importer<'_, 'a>, node: &OnnxNode<'a>) -> Result<Va
         "Erf" | "Pow" | "Sqrt" => activations::only_part(importer, node),
         "Max" | "Min" => activations::bounded(importer, node),
         "Neg" => arithmetic::negative(importer, node),
-        "Softmax" | "LogSoftmax" => activations::softmax(importer, node),
+        "Softmax" | "LogSoftmax" => softmax::import(importer, node),
         "Add" | "Sub" | "Mul" | "Div" | "Sum" => arithmetic::import(importer, node),
         "MaxPool" | "AveragePool" => pools::window(importer, node),
         "GlobalMaxPool" | "GlobalAveragePool" => pools::global(importer, node),
