@@ -21,8 +21,8 @@ use crate::pattern::Pattern;
 use crate::shapes::Conv2d;
 
 /// The time of gathering a lane of a pixel's vectors, in multiply-accumulates: measured on 17 layers of 1 and 16 images,
-/// 3 to 384 channels, with 1/2, 1/4 and 1/10 of them live.
-const GATHERED: f64 = 6.0;
+/// 3 to 384 channels, with 1/2, 1/4 and 1/10 of them live; and with eight lanes, on eleven layers.
+const GATHERED: [f64; 2] = [6.0, 16.0];
 
 /// The channels of `index` and the dead ones that are cheaper to compute than to leave out.
 pub(super) fn widened(cpu: &Cpu, g: &Conv2d, index: &CompactIndex, packing: Packing) -> CompactIndex {
@@ -36,7 +36,8 @@ pub(super) fn widened(cpu: &Cpu, g: &Conv2d, index: &CompactIndex, packing: Pack
         let outer = Conv2d { c: g.c, ..inner };
         let lanes = estimate::lanes(cpu);
         let [n, h, w, c] = gather::read(&outer).x_shape();
-        let gathered = GATHERED * (n * h * w) as f64 * (c as f64 / lanes).ceil() * lanes;
+        let gathered =
+            GATHERED[usize::from(lanes <= 8.0)] * (n * h * w) as f64 * (c as f64 / lanes).ceil() * lanes;
         if time(cpu, &outer, packing) <= time(cpu, &inner, packing) + gathered {
             wide.inputs = all(g.c);
         }
