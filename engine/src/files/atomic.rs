@@ -7,16 +7,20 @@
 //! The lock on the temporary file shows that its writer is alive. A killed process releases it, and the next
 //! [`write()`] to the same directory removes the abandoned file.
 
+mod complete;
 mod lock;
+mod pair;
 mod reserve;
 mod temporary;
 
 pub use lock::{Lock, lock};
+pub use pair::write_pair;
 pub use reserve::{Reservation, check, reserve};
 
 use crate::{Error, Result};
+use complete::Complete;
 use std::ffi::OsStr;
-use std::io::{self, BufWriter, ErrorKind, Write};
+use std::io::{self, ErrorKind, Write};
 use std::path::Path;
 
 /// Writes the output of `f` to `path`: to a temporary file in the same directory, which is synchronized to disk and
@@ -34,20 +38,7 @@ use std::path::Path;
 /// assert_eq!(std::fs::read_to_string(path).unwrap(), "stage,top1\n");
 /// ```
 pub fn write(path: impl AsRef<Path>, f: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<()> {
-    let path = path.as_ref();
-    let (directory, name) = target(path)?;
-    let written = (|| {
-        temporary::remove_abandoned(directory);
-        let mut temporary = temporary::create(directory, name)?;
-        let mut writer = BufWriter::with_capacity(1 << 16, temporary.as_file_mut());
-        f(&mut writer)?;
-        writer.flush()?;
-        drop(writer);
-        temporary.as_file().sync_all()?;
-        temporary.persist(path).map_err(|e| e.error)?;
-        sync_directory(directory)
-    })();
-    written.map_err(|e| unwritable(path, &e))
+    Complete::write(path.as_ref(), f)?.rename()
 }
 
 /// Removes the file `path` if it exists, such that it does not reappear after a power failure.

@@ -94,8 +94,17 @@ pub(crate) fn bits(mask: &Tensor) -> Vec<u8> {
 
 /// Writes `tensors` to `path` atomically, with one metadata entry. The same input gives the same bytes.
 pub(crate) fn write(path: &Path, metadata: (&str, String), tensors: &[(String, Values)]) -> Result<()> {
+    atomic::write(path, content(path, metadata, tensors)?)
+}
+
+/// What [`write`] writes; errors name `path`.
+pub(crate) fn content<'t>(
+    path: &Path,
+    metadata: (&str, String),
+    tensors: &'t [(String, Values<'t>)],
+) -> Result<impl FnOnce(&mut dyn Write) -> io::Result<()> + use<'t>> {
     let (header, _) = header(path, metadata, tensors)?;
-    atomic::write(path, |file| {
+    Ok(move |file: &mut dyn Write| {
         file.write_all(&(header.len() as u64).to_le_bytes())?;
         file.write_all(&header)?;
         tensors.iter().try_for_each(|(_, values)| values.write(file))

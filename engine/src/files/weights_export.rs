@@ -4,7 +4,7 @@ use crate::files::assignment::COUNTER;
 use crate::files::pytorch;
 use crate::files::pytorch_layout::{Layout, layouts, slots};
 use crate::files::tensor_file::{self, Values};
-use crate::{Error, Graph, Layer, Node, Result, Tensor};
+use crate::{Error, Graph, Layer, Node, Result, Tensor, atomic};
 use std::borrow::Cow;
 use std::path::Path;
 
@@ -59,7 +59,7 @@ pub fn export_published(
     let path = path.as_ref();
     let (tensors, report) = exported(graph, path, published)?;
     match format {
-        WeightsFormat::Safetensors => write_safetensors(path, tensors)?,
+        WeightsFormat::Safetensors => tensor_file::write(path, for_pytorch(), &in_order(tensors))?,
         WeightsFormat::StateDict => pytorch::save(path, &tensors)?,
     }
     Ok(report)
@@ -80,10 +80,12 @@ pub fn published_tensors(graph: &Graph, published: Published) -> Result<Vec<(Str
     Ok(graph.nodes().iter().zip(&layouts).flat_map(of_node).collect())
 }
 
-/// [`export_weights`] under the names that `rename` gives to layers, with `further` tensors.
+/// [`export_weights`] to `path` under the names that `rename` gives to layers, with `further` tensors, and together with
+/// the file `module`, whose `text` refers to them.
 pub(crate) fn export_renamed(
     graph: &Graph,
     path: &Path,
+    (module, text): (&Path, &str),
     rename: &dyn Fn(&str) -> String,
     further: Vec<(String, Tensor)>,
 ) -> Result<ExportReport> {
@@ -96,14 +98,22 @@ pub(crate) fn export_renamed(
         report.flushed += flush(&mut tensor);
         tensors.push((name, Values::F32(Cow::Owned(tensor))));
     }
-    write_safetensors(path, tensors)?;
+    let tensors = in_order(tensors);
+    let weights = tensor_file::content(path, for_pytorch(), &tensors)?;
+    atomic::write_pair([path, module], weights, |file| file.write_all(text.as_bytes()))?;
     Ok(report)
 }
 
-fn write_safetensors(path: &Path, mut tensors: Vec<(String, Values<'static>)>) -> Result<()> {
+/// The metadata of a file for PyTorch.
+fn for_pytorch() -> (&'static str, String) {
+    ("format", "pt".into())
+}
+
+/// `tensors` in the order of a file.
+fn in_order(mut tensors: Vec<(String, Values<'static>)>) -> Vec<(String, Values<'static>)> {
     // Eight-byte numbers come first, so that every number starts at a multiple of its size.
     tensors.sort_by_key(|(_, values)| matches!(values, Values::F32(_)));
-    tensor_file::write(path, ("format", "pt".into()), &tensors)
+    tensors
 }
 
 /// The tensors to write to `path`, in the order of the graph.

@@ -3,7 +3,7 @@
 use super::names::{paths, weights_of};
 use super::source::source;
 use crate::files::{compact, torchvision};
-use crate::{Error, Graph, Layer, Result, Tensor, atomic};
+use crate::{Error, Graph, Layer, Result, Tensor};
 use std::path::Path;
 
 /// What was written.
@@ -13,8 +13,8 @@ pub struct Exported {
     pub flushed: usize,
 }
 
-/// Writes `graph` as a module of PyTorch to `path`, and its weights to [`weights_of`] that, each atomically. Its
-/// parameters have the names of torchvision where layers do. Compact convolutions are written with all their channels
+/// Writes `graph` as a module of PyTorch to `path`, and its weights to [`weights_of`] that, atomically and together.
+/// Its parameters have the names of torchvision where layers do. Compact convolutions are written with all their channels
 /// and zeros.
 ///
 /// # Errors
@@ -46,7 +46,6 @@ pub fn export(graph: &Graph, path: impl AsRef<Path>) -> Result<Exported> {
     let weights = weights_of(path);
     let text = source(&graph, &shapes, (&paths, &terms), path).map_err(refused)?;
     let rename = |name: &str| paths.get(name).map_or_else(|| name.to_string(), |path| path.join("."));
-    let report = torchvision::export_renamed(&graph, &weights, &rename, further)?;
-    atomic::write(path, |file| file.write_all(text.as_bytes()))?;
+    let report = torchvision::export_renamed(&graph, &weights, (path, &text), &rename, further)?;
     Ok(Exported { flushed: report.flushed })
 }
