@@ -1,6 +1,6 @@
 //! Files that are not what they seem: each is refused in one line that says why.
 
-use crate::by_hand::{bytes, constant, int, integer, model, node, varint};
+use crate::by_hand::{bytes, constant, int, integer, integers, model, node, varint};
 use crate::runtime::small;
 use lopper_engine::onnx::{ImportOptions, OnnxOptions, export, import};
 use std::fs;
@@ -130,6 +130,24 @@ fn external_data_stays_in_its_folder() {
         let message = read(location, offset).expect_err("a refusal");
         assert!(message.contains(words), "{location}: expected `{words}` in: {message}");
     }
+}
+
+/// A sparse file is longer than any memory.
+#[test]
+fn external_data_that_do_not_fit_into_memory_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, weights) = (folder.path().join("x.onnx"), folder.path().join("w.bin"));
+    if fs::File::create(weights).unwrap().set_len(1 << 42).is_err() {
+        return; // a file system with shorter files
+    }
+    let location = bytes(13, &[bytes(1, b"location"), bytes(2, b"w.bin")].concat());
+    let weight = constant("w", &[32, 1 << 35], &[location, int(14, 1)].concat());
+    let shape = integers("s", &[1, 32]);
+    let graph =
+        [weight, shape, node("Reshape", &["x", "s"], "v", &[]), node("MatMul", &["v", "w"], "y", &[])];
+    fs::write(&path, model(&graph)).unwrap();
+    let message = import(&path, &ImportOptions::default()).expect_err("a refusal").to_string();
+    assert!(message.contains("constant `w` is too large: its bytes take 4.0 TiB"), "{message}");
 }
 
 /// Every prefix of a file, and files with changed bytes: read or refused, never a panic.

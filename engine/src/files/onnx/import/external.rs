@@ -1,6 +1,6 @@
 //! Constants in files beside the ONNX file.
 
-use crate::input;
+use crate::{input, memory};
 use std::borrow::Cow;
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -68,6 +68,7 @@ impl Folder {
         if offset.checked_add(length).is_none_or(|end| end > *size) {
             return Err(format!("lies behind the end of `{}`", external.location));
         }
+        memory::require("its bytes", length).map_err(|e| format!("is too large: {e}"))?;
         let mut bytes = vec![0; expected];
         let read = file.seek(SeekFrom::Start(offset)).and_then(|_| file.read_exact(&mut bytes));
         read.map_err(|e| format!("in `{}` cannot be read: {e}", external.location))?;
