@@ -191,25 +191,28 @@ impl Model {
         compute(py, || file::save(&self.graph, &path))
     }
 
-    /// Writes an ONNX file: `batch` is a fixed number of images, `bytes` lets it read bytes and normalize them itself, and
-    /// `dense` writes compact convolutions with all their channels.
-    #[pyo3(signature = (path, *, opset=17, batch=None, bytes=false, dense=false))]
+    /// Writes an ONNX file: `batch` is a fixed number of images, `bytes` lets it read bytes and normalize them itself,
+    /// `dense` writes compact convolutions with all their channels, and `external_data` writes weights to a file beside
+    /// it, NAME.onnx.data, even if they fit into its 2 GiB.
+    #[pyo3(signature = (path, *, opset=17, batch=None, bytes=false, dense=false, external_data=false))]
     fn export_onnx(
-        &self,
-        py: Python<'_>,
+        slf: &Bound<'_, Self>,
         path: PathBuf,
         opset: u32,
         batch: Option<usize>,
         bytes: bool,
         dense: bool,
+        external_data: bool,
     ) -> PyResult<()> {
         let options = OnnxOptions {
             opset,
             batch: batch.map_or(Batch::Any, Batch::Fixed),
             compact: if dense { CompactForm::Dense } else { CompactForm::Gather },
             images: if bytes { OnnxImages::Bytes } else { OnnxImages::Normalized },
+            external_data,
         };
-        compute(py, || onnx::export(&self.graph, &path, &options).map(drop))
+        let graph = &slf.get().graph;
+        compute(slf.py(), || onnx::export(graph, &path, &options).map(drop))
     }
 
     /// Writes a module of PyTorch, a file of Python, and its weights beside it.

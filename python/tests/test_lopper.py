@@ -60,6 +60,10 @@ class Models(Case):
         read = lopper.import_onnx(self.folder / "x.onnx", classes=list("abcdefg"), mean=[0, 0, 0], std=[1, 1, 1])
         self.assertEqual((read.classes[6], read.mean, read.std), ("g", [0, 0, 0], [1, 1, 1]))
         np.testing.assert_allclose(self.logits(read, images), self.logits(self.model, images), rtol=1e-4, atol=1e-5)
+        self.model.export_onnx(self.folder / "y.onnx", opset=13, external_data=True)
+        self.assertTrue((self.folder / "y.onnx.data").exists())
+        beside = lopper.import_onnx(self.folder / "y.onnx")
+        np.testing.assert_array_equal(self.logits(beside, images), self.logits(read, images))
         with self.assertRaisesRegex(lopper.Error, "mean: expected 3 entries, found 1"):
             lopper.import_onnx(self.folder / "x.onnx", mean=[0.5])
         with self.assertRaisesRegex(lopper.Error, "classes: expected 7 entries, found 2"):

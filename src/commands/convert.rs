@@ -1,13 +1,12 @@
 //! `lopper convert`.
 
 use super::Common;
-use super::export::write;
+use super::export::{print, write};
 use super::foreign::Foreign;
 use super::formats::{Format, OnnxArgs, is_onnx};
 use crate::output_file::refuse_existing;
 use clap::Args;
 use lopper_engine::{Error, Graph, Result, file};
-use serde_json::json;
 use std::path::PathBuf;
 
 /// Convert a network from one format to another: a model file, an ONNX file or weights of PyTorch, to a model file, an
@@ -39,10 +38,7 @@ impl Convert {
         refuse_existing(&self.output, self.force)?;
         let graph = self.read(common)?;
         let written = write(&graph, &self.output, format, &self.onnx, self.force)?;
-        common.print(&json!({ "written": written[0] }), || {
-            let files: Vec<String> = written.iter().map(|path| path.display().to_string()).collect();
-            format!("wrote {}", files.join(" and "))
-        })
+        print(&written, common)
     }
 
     /// Reads the input: a model file, unless its name or the architecture says otherwise.

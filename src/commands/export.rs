@@ -37,10 +37,7 @@ impl Export {
         refuse_existing(&self.out, self.force)?;
         let graph = file::load(&self.model)?;
         let written = write(&graph, &self.out, format, &self.onnx, self.force)?;
-        common.print(&json!({ "written": written[0] }), || {
-            let files: Vec<String> = written.iter().map(|path| path.display().to_string()).collect();
-            format!("wrote {}", files.join(" and "))
-        })
+        print(&written, common)
     }
 }
 
@@ -57,7 +54,21 @@ pub(super) fn write(
     let flushed = match format {
         Format::Safetensors => export_published(graph, out, &names, WeightsFormat::Safetensors)?.flushed,
         Format::Pth => export_published(graph, out, &names, WeightsFormat::StateDict)?.flushed,
-        Format::Onnx => onnx::export(graph, out, &onnx.options()?)?.flushed,
+        Format::Onnx => {
+            let options = onnx.options()?;
+            let writer = onnx::Writer::new(graph, out, &options)?;
+            if let Some(data) = writer.data() {
+                refuse_existing(data, force)?;
+                written.push(data.to_path_buf());
+                if !options.external_data {
+                    note(format_args!(
+                        "an ONNX file has at most 2 GiB: the weights go to {}",
+                        data.display()
+                    ));
+                }
+            }
+            writer.write()?.flushed
+        }
         Format::Pytorch => {
             let weights = python::weights_of(out);
             refuse_existing(&weights, force)?;
@@ -75,4 +86,14 @@ pub(super) fn write(
         ));
     }
     Ok(written)
+}
+
+/// Prints the files that were `written`: the network, and its weights if they are in a file of their own.
+pub(super) fn print(written: &[PathBuf], common: &Common) -> Result<()> {
+    let names: Vec<String> = written.iter().map(|path| path.display().to_string()).collect();
+    let fields = match &names[..] {
+        [network, weights, ..] => json!({ "written": network, "weights": weights }),
+        names => json!({ "written": names.first() }),
+    };
+    common.print(&fields, || format!("wrote {}", names.join(" and ")))
 }

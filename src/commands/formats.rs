@@ -91,6 +91,9 @@ pub struct OnnxArgs {
     /// Write compact convolutions with all their channels and zeros, without gathering the live ones
     #[arg(long)]
     dense: bool,
+    /// Write weights beside the file, as NAME.onnx.data, even if they fit into its 2 GiB
+    #[arg(long)]
+    external_data: bool,
 }
 
 impl OnnxArgs {
@@ -101,6 +104,7 @@ impl OnnxArgs {
             (self.batch.is_some(), "--batch"),
             (self.bytes, "--bytes"),
             (self.dense, "--dense"),
+            (self.external_data, "--external-data"),
         ];
         match given.iter().find(|(given, _)| *given) {
             Some((_, option)) if format != Format::Onnx => {
@@ -118,6 +122,7 @@ impl OnnxArgs {
             batch: self.batch.map_or(Batch::Any, |images| Batch::Fixed(images as usize)),
             compact: if self.dense { CompactForm::Dense } else { CompactForm::Gather },
             images: if self.bytes { Images::Bytes } else { Images::Normalized },
+            external_data: self.external_data,
         };
         options.check()?;
         Ok(options)

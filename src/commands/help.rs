@@ -154,6 +154,7 @@ const EXAMPLES: &[(&str, &[&str])] = &[
         &[
             "lopper export small.safetensors --out small.onnx",
             "lopper export small.safetensors --out small.onnx --opset 13 --batch 1 --bytes",
+            "lopper export large.safetensors --out large.onnx --external-data",
             "lopper export small.safetensors --out small.py",
             "lopper export small.safetensors --out weights.safetensors",
             "lopper export small.safetensors --out weights.pth",

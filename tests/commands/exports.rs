@@ -5,15 +5,17 @@ use lopper_engine::file;
 use lopper_engine::torchvision::import_renamed;
 use lopper_models::{Options, build, numbered_classes, our_name};
 use safetensors::SafeTensors;
+use serde_json::{Value, json};
 use std::fs;
 use std::path::{Path, PathBuf};
 
+/// Weights with the names and layouts of PyTorch.
+const FIXTURE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/cifar_resnet20/model.safetensors");
+
 /// A trained network as a model file in `folder`.
 fn model(folder: &Path) -> PathBuf {
-    let weights =
-        Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/cifar_resnet20/model.safetensors");
     let out = folder.join("model.safetensors");
-    let network = ["import", text(&weights), "--arch", "cifar_resnet20", "--classes", "10", "--size", "32"];
+    let network = ["import", FIXTURE, "--arch", "cifar_resnet20", "--classes", "10", "--size", "32"];
     lopper(&[&network[..], &["--out", text(&out)]].concat()).succeeded();
     out
 }
@@ -84,6 +86,27 @@ fn weights_are_written_as_they_are_published() {
     }
 }
 
+/// Weights beside an ONNX file are read from there, also while both files are replaced.
+#[test]
+fn external_data_lie_beside_the_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let start = model(folder.path());
+    let place = |name: &str| folder.path().join(name).display().to_string();
+    let (onnx, data) = (place("x.onnx"), place("x.onnx.data"));
+    let run = lopper(&["export", text(&start), "--out", &onnx, "--external-data"]).succeeded();
+    assert!(run.out.contains(&format!("wrote {onnx} and {data}")), "{}", run.out);
+    assert!(fs::metadata(&onnx).unwrap().len() < fs::metadata(&data).unwrap().len() / 4);
+    let again = ["convert", &onnx, &onnx, "--external-data", "--force", "--json"];
+    let printed: Value = serde_json::from_str(&lopper(&again).succeeded().out).unwrap();
+    assert_eq!(printed, json!({ "written": onnx, "weights": data }));
+    lopper(&["convert", &onnx, &place("back.safetensors")]).succeeded();
+    lopper(&["diff", text(&start), &place("back.safetensors"), "--tolerance", "0"]).succeeded();
+    let run = lopper(&["export", text(&start), "--out", &onnx, "--force"]).succeeded();
+    assert!(!run.out.contains(&data), "{}", run.out);
+    fs::remove_file(data).unwrap();
+    lopper(&["convert", &onnx, &place("back.safetensors"), "--force"]).succeeded();
+}
+
 #[test]
 fn options_and_names_that_do_not_fit_are_refused() {
     let folder = tempfile::tempdir().unwrap();
@@ -103,6 +126,8 @@ fn options_and_names_that_do_not_fit_are_refused() {
         .refused(&["ends in .safetensors", "found .pth"]);
     export(&["--out", &place("x.safetensors"), "--opset", "13"])
         .refused(&["--opset: applies to ONNX files only"]);
+    export(&["--out", &place("x.pth"), "--external-data"])
+        .refused(&["--external-data: applies to ONNX files only"]);
     export(&["--out", &place("x.onnx"), "--opset", "10"]).refused(&["--opset", "11"]);
     let onnx = place("y.onnx");
     export(&["--out", &onnx]).succeeded();

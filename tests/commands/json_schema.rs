@@ -81,6 +81,7 @@ fn outputs_have_the_documented_fields() {
         ("Written", "import w.safetensors --arch a.safetensors --out i.safetensors".into()),
         ("Written", "export a.safetensors --out w.onnx".into()),
         ("Written", "export a.safetensors --out w.pth".into()),
+        ("Written", "export a.safetensors --out v.onnx --external-data".into()),
         ("Written", "convert w.onnx w.py".into()),
         ("Completions", "completions fish".into()),
         ("Lists", "list".into()),

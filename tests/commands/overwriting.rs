@@ -8,7 +8,7 @@ const PRECIOUS: &str = "precious";
 
 /// The command lines that write files, each with the option, the file or directory that it names, and a file that is
 /// written there. `M` stands for a model, `D` for images, `W` for weights with torchvision's names, `R` for a recipe, `P` for the report of its run.
-const OUTPUTS: [(&str, &str, &str, &str); 47] = [
+const OUTPUTS: [(&str, &str, &str, &str); 49] = [
     ("train --arch vgg8_bn --data D --size 32 --epochs 1", "--out", "x.safetensors", ""),
     ("train --model M --data D --epochs 1 --out new.safetensors", "--history", "x.csv", ""),
     ("train --model M --data D --epochs 1 --out new.safetensors", "--history", "y.csv", "y.sparsity.csv"),
@@ -50,8 +50,10 @@ const OUTPUTS: [(&str, &str, &str, &str); 47] = [
     ("export M", "--out", "x.safetensors", ""),
     ("export M", "--out", "x.pth", ""),
     ("export M", "--out", "x.onnx", ""),
+    ("export M --external-data", "--out", "x.onnx", "x.onnx.data"),
     ("export M", "--out", "x.py", "x.weights.safetensors"),
     ("convert M", "--", "x.onnx", ""),
+    ("convert M --external-data", "--", "x.onnx", "x.onnx.data"),
     ("import W --arch M", "--out", "x.safetensors", ""),
     ("eval M --data D", "--confusion", "x.csv", ""),
     ("eval M --data D", "--predictions", "x.csv", ""),

@@ -10,6 +10,8 @@ use lopper_engine::train::{CrossEntropy, InMemory, Optimizer, OptimizerConfig, T
 use lopper_engine::{Device, Graph, Layer, Tensor};
 use lopper_models::{init, names};
 use proptest::prelude::*;
+use std::fs;
+use std::path::Path;
 
 /// Writes `graph` with `options` and reads it again.
 fn again(graph: &Graph, options: &OnnxOptions) -> Imported {
@@ -50,6 +52,29 @@ fn assert_same(before: &Graph, after: &Graph) {
     assert!(theirs.len() <= ours.len(), "{theirs:?} of {ours:?}");
 }
 
+/// `graph` after a file that holds its weights, and after one with its weights beside it.
+fn beside_and_inside(graph: &Graph, options: OnnxOptions, folder: &Path) -> [Graph; 2] {
+    [("beside.onnx", true), ("inside.onnx", false)].map(|(name, external_data)| {
+        let path = folder.join(name);
+        export(graph, &path, &OnnxOptions { external_data, ..options }).unwrap();
+        import(&path, &ImportOptions::default()).unwrap_or_else(|e| panic!("{e}")).graph
+    })
+}
+
+/// Asserts that both have the same parameters and statistics, bit by bit.
+fn assert_same_bits([first, second]: &[Graph; 2]) {
+    assert_eq!(first.info, second.info);
+    let values = |graph: &Graph| -> Vec<(String, Tensor)> {
+        let params = graph.params().map(|(name, param)| (name, param.value().clone()));
+        params.chain(graph.buffers().map(|(name, buffer)| (name, buffer.clone()))).collect()
+    };
+    let (ours, theirs) = (values(first), values(second));
+    assert_eq!(ours.len(), theirs.len());
+    for ((name, ours), (other, theirs)) in ours.iter().zip(&theirs) {
+        assert!(name == other && ours.same_bits(theirs), "{name}, {other}");
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
@@ -64,14 +89,21 @@ proptest! {
     }
 
     #[test]
+    fn weights_beside_a_file_are_those_inside(net in networks(), opset in MIN_OPSET..=MAX_OPSET) {
+        let folder = tempfile::tempdir().unwrap();
+        let options = OnnxOptions { opset, ..OnnxOptions::default() };
+        assert_same_bits(&beside_and_inside(&net.graph(), options, folder.path()));
+    }
+
+    #[test]
     fn the_same_network_gives_the_same_file(net in networks()) {
         let graph = net.graph();
         let folder = tempfile::tempdir().unwrap();
         let [a, b] = ["a.onnx", "b.onnx"].map(|name| folder.path().join(name));
         export(&graph, &a, &OnnxOptions::default()).unwrap();
         export(&net.graph(), &b, &OnnxOptions::default()).unwrap();
-        let first = std::fs::read(&a).unwrap();
-        prop_assert_eq!(&first, &std::fs::read(&b).unwrap());
+        let first = fs::read(&a).unwrap();
+        prop_assert_eq!(&first, &fs::read(&b).unwrap());
         // What is read is written as it was, as soon as it has been written once.
         let read = import(&a, &ImportOptions::default()).unwrap().graph;
         export(&read, &b, &OnnxOptions::default()).unwrap();
@@ -88,6 +120,20 @@ fn architectures_keep_their_layers_and_names() {
         assert_same(&graph, &read);
         let names = |graph: &Graph| graph.params().map(|(name, _)| name).collect::<Vec<_>>();
         assert_eq!(names(&graph), names(&read), "{name}");
+    }
+}
+
+#[test]
+fn large_weights_lie_beside_the_file() {
+    for (seed, name) in (0..).zip(["resnet8", "vgg8_bn", "mobilenet_v2", "convnext_tiny"]) {
+        let (graph, folder) = (small(name, seed), tempfile::tempdir().unwrap());
+        let files = ["beside.onnx", "beside.onnx.data", "inside.onnx"].map(|name| folder.path().join(name));
+        let bytes = || files.each_ref().map(|path| fs::read(path).unwrap());
+        assert_same_bits(&beside_and_inside(&graph, OnnxOptions::default(), folder.path()));
+        let [beside, data, inside] = bytes();
+        assert!(beside.len() < inside.len() && beside.len() + data.len() > inside.len(), "{name}");
+        beside_and_inside(&graph, OnnxOptions::default(), folder.path());
+        assert!(bytes() == [beside, data, inside], "{name}: the same network gives the same files");
     }
 }
 

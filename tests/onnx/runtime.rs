@@ -154,6 +154,9 @@ fn every_option_gives_the_plans_logits() {
     comparison.add(folder.path(), "fixed", &nets[0], &fixed);
     let bytes = OnnxOptions { images: Images::Bytes, ..OnnxOptions::default() };
     comparison.add(folder.path(), "bytes", &nets[1], &bytes);
+    let beside = OnnxOptions { external_data: true, ..OnnxOptions::default() };
+    comparison.add(folder.path(), "beside", &nets[2], &beside);
+    assert!(folder.path().join("beside.onnx.data").exists());
     run(folder.path(), &comparison);
 }
 

@@ -2,6 +2,7 @@
 
 mod controls;
 mod history;
+mod killed_exports;
 mod nothing_is_lost;
 mod recipes;
 mod replay;

@@ -76,6 +76,11 @@ pub(super) mod tensor {
     pub const DOUBLES: u64 = 10;
     pub const EXTERNAL: u64 = 13;
     pub const LOCATION: u64 = 14;
+
+    /// `TensorProto.DataLocation`.
+    pub mod location {
+        pub const EXTERNAL: i64 = 1;
+    }
 }
 
 /// `ValueInfoProto`, and the messages inside.

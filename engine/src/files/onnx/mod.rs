@@ -5,5 +5,5 @@ mod fields;
 mod import;
 mod wire;
 
-pub use export::{Batch, CompactForm, Exported, Images, MAX_OPSET, MIN_OPSET, OnnxOptions, export};
+pub use export::{Batch, CompactForm, Exported, Images, MAX_OPSET, MIN_OPSET, OnnxOptions, Writer, export};
 pub use import::{ImportOptions, Imported, import};

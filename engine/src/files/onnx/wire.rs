@@ -9,10 +9,9 @@
 //! | 2 | a varint, and as many bytes: text, a message, or packed numbers |
 //!
 //! Both directions work on slices rather than on generated structures: a reader borrows its weights from the file's
-//! bytes, so that nothing is allocated because a file claims it, and a writer hands the weights to the file piece by
-//! piece.
+//! bytes, so that nothing is allocated because a file claims it, and a writer makes the weights one by one, when their
+//! turn comes.
 
-use std::borrow::Cow;
 use std::io::{self, Write};
 
 /// The value of a field.
@@ -141,16 +140,26 @@ fn ends() -> String {
     "it ends in the middle of a field".into()
 }
 
+/// Bytes that are made when they are written.
+pub(super) trait Content {
+    /// The number of bytes.
+    fn len(&self) -> usize;
+
+    /// Writes the bytes to `file`.
+    fn write(&self, file: &mut dyn Write) -> io::Result<()>;
+}
+
 /// A message to write: a list of pieces, of which weights are the large ones.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct Message<'a> {
     pieces: Vec<Piece<'a>>,
     len: usize,
 }
 
+#[derive(Clone)]
 enum Piece<'a> {
     Bytes(Vec<u8>),
-    Floats(Cow<'a, [f32]>),
+    Content(&'a dyn Content),
 }
 
 impl<'a> Message<'a> {
@@ -183,12 +192,12 @@ impl<'a> Message<'a> {
         self.message(number, packed)
     }
 
-    /// Adds the bytes of `values`.
-    pub fn floats(mut self, number: u64, values: Cow<'a, [f32]>) -> Self {
+    /// Adds the bytes of `content`.
+    pub fn content(mut self, number: u64, content: &'a dyn Content) -> Self {
         self.key(number, 2);
-        self.varint(4 * values.len() as u64);
-        self.len += 4 * values.len();
-        self.pieces.push(Piece::Floats(values));
+        self.varint(content.len() as u64);
+        self.len += content.len();
+        self.pieces.push(Piece::Content(content));
         self
     }
 
@@ -196,6 +205,11 @@ impl<'a> Message<'a> {
     pub fn message(mut self, number: u64, message: Message<'a>) -> Self {
         self.key(number, 2);
         self.varint(message.len as u64);
+        self.then(message)
+    }
+
+    /// Adds the fields of `message`.
+    pub fn then(mut self, message: Message<'a>) -> Self {
         self.len += message.len;
         for piece in message.pieces {
             match (self.pieces.last_mut(), piece) {
@@ -218,12 +232,9 @@ impl<'a> Message<'a> {
 
     /// Writes the bytes to `file`.
     pub fn write(&self, file: &mut dyn Write) -> io::Result<()> {
-        const CHUNK: usize = 4096;
         self.pieces.iter().try_for_each(|piece| match piece {
             Piece::Bytes(bytes) => file.write_all(bytes),
-            Piece::Floats(values) => values.chunks(CHUNK).try_for_each(|values| {
-                file.write_all(&values.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<u8>>())
-            }),
+            Piece::Content(content) => content.write(file),
         })
     }
 
@@ -257,6 +268,16 @@ impl<'a> Message<'a> {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    impl Content for Vec<f32> {
+        fn len(&self) -> usize {
+            4 * self.as_slice().len()
+        }
+
+        fn write(&self, file: &mut dyn Write) -> io::Result<()> {
+            self.iter().try_for_each(|value| file.write_all(&value.to_le_bytes()))
+        }
+    }
 
     fn written(message: &Message) -> Vec<u8> {
         let mut bytes = Vec::new();
@@ -307,7 +328,7 @@ mod tests {
             ints in prop::collection::vec(any::<i64>(), 0..9),
             floats in prop::collection::vec(any::<f32>(), 0..9),
         ) {
-            let inner = Message::default().floats(9, Cow::Borrowed(&floats)).bytes(1, text.as_bytes());
+            let inner = Message::default().content(9, &floats).bytes(1, text.as_bytes());
             let whole = Message::default().int(1, int).float(1000, f32::from_bits(float)).ints(3, &ints);
             let bytes = written(&whole.message(4, inner));
             let fields: Vec<_> = Fields(&bytes).map(Result::unwrap).collect();

@@ -2,6 +2,7 @@
 
 use super::document::{Document, Value};
 use crate::Tensor;
+use crate::files::pytorch_layout::Layout;
 use crate::graph::layer::Conv2d;
 
 /// Writes a convolution like `conv` with another `[weight, bias]`: `[O, KH, KW, C / groups]` and `[O]`, or an empty
@@ -14,7 +15,7 @@ pub(super) fn write_conv(
     name: &str,
 ) {
     let kernel = [1, 2].map(|axis| weight.dim(axis) as i64);
-    let weight = document.floats(&format!("{name}.weight"), &weight.permute(&[0, 3, 1, 2]));
+    let weight = document.weight(&format!("{name}.weight"), weight, Layout::Convolution);
     let mut inputs = vec![x.to_string(), weight];
     if !bias.is_empty() {
         inputs.push(document.floats(&format!("{name}.bias"), bias));

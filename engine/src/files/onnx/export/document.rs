@@ -1,10 +1,11 @@
 //! The ONNX graph as it is being written.
 
+use super::constant::Constant;
 use crate::Tensor;
 use crate::files::onnx::fields::attribute::kind;
-use crate::files::onnx::fields::{attribute, element, node, tensor};
+use crate::files::onnx::fields::{attribute, node};
 use crate::files::onnx::wire::Message;
-use std::borrow::Cow;
+use crate::files::pytorch_layout::Layout;
 use std::collections::HashSet;
 
 /// The value of an attribute.
@@ -23,12 +24,10 @@ pub(super) type Attributes<'v> = &'v [(&'v str, Value<'v>)];
 #[derive(Default)]
 pub(super) struct Document {
     pub nodes: Vec<Message<'static>>,
-    pub constants: Vec<Message<'static>>,
+    pub constants: Vec<Constant>,
     names: HashSet<String>,
     /// Number of names that were made.
     numbered: usize,
-    /// Number of subnormal weights that were written as zeros.
-    pub flushed: usize,
 }
 
 impl Document {
@@ -64,14 +63,16 @@ impl Document {
         output
     }
 
-    /// Adds constant numbers, and returns their name. Subnormal numbers, which slow other engines down, become zeros.
+    /// Adds constant numbers, and returns their name.
     pub fn floats(&mut self, name: &str, values: &Tensor) -> String {
-        let shape: Vec<i64> = values.shape().iter().map(|&dim| dim as i64).collect();
-        let subnormal = values.data().iter().filter(|value| value.is_subnormal()).count();
-        self.flushed += subnormal;
-        let flush = |&value: &f32| if value.is_subnormal() { 0.0 } else { value };
-        let values = values.data().iter().map(flush).collect();
-        self.constant(name, &shape, element::FLOAT, |m| m.floats(tensor::RAW, Cow::Owned(values)))
+        self.weight(name, values, Layout::Same)
+    }
+
+    /// Adds constant numbers that are written in `layout`, and returns their name.
+    pub fn weight(&mut self, name: &str, values: &Tensor, layout: Layout) -> String {
+        let name = self.fresh(name);
+        self.constants.push(Constant::floats(name.clone(), values, layout));
+        name
     }
 
     /// Adds a constant number.
@@ -81,20 +82,8 @@ impl Document {
 
     /// Adds a constant list of integers.
     pub fn ints(&mut self, name: &str, values: &[i64]) -> String {
-        let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
-        self.constant(name, &[values.len() as i64], element::INT64, |m| m.bytes(tensor::RAW, &bytes))
-    }
-
-    fn constant(
-        &mut self,
-        name: &str,
-        shape: &[i64],
-        kind: i64,
-        data: impl FnOnce(Message<'static>) -> Message<'static>,
-    ) -> String {
         let name = self.fresh(name);
-        let message = Message::default().ints(tensor::DIMS, shape).int(tensor::TYPE, kind);
-        self.constants.push(data(message.bytes(tensor::NAME, name.as_bytes())));
+        self.constants.push(Constant::ints(name.clone(), values.to_vec()));
         name
     }
 }

@@ -2,15 +2,16 @@
 //!
 //! Images are `[N, C, H, W]` in ONNX and `[N, H, W, C]` here: weights of convolutions are permuted, and so are the
 //! columns of linear layers that read flattened images, which ONNX flattens channel by channel. Nodes keep their names,
-//! and each value has the name of its node.
+//! and each value has the name of its node. Weights that one file cannot hold are written to another beside it.
 
-use super::document::{Document, Value};
-use super::layers::Layers;
-use super::options::{Batch, Images, OnnxOptions};
-use crate::files::onnx::fields::{element, entry, graph as of_graph, model, opset, value};
-use crate::files::onnx::wire::Message;
-use crate::{Error, Graph, Result, Tensor, atomic, memory};
-use std::path::Path;
+use super::constant::Constant;
+use super::external::External;
+use super::model::Model;
+use super::options::OnnxOptions;
+use crate::graph::layer::CompactConv2d;
+use crate::{Error, Graph, Layer, Result, atomic, memory};
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
 
 /// What was written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,131 +22,111 @@ pub struct Exported {
     pub flushed: usize,
 }
 
-/// The longest message of Protocol Buffers.
+/// The longest message of Protocol Buffers, in bytes.
 const MAX_BYTES: usize = i32::MAX as usize;
 
-/// Writes `graph` to `path` as an ONNX file, atomically. The same graph gives the same bytes. Masked weights are
-/// written as zeros.
+/// Writes `graph` to `path` as an ONNX file, atomically, and its weights to a file beside it if that is needed or asked
+/// for: see [`Writer::data`]. The same graph gives the same bytes. Masked weights are written as zeros.
 ///
 /// # Errors
-/// [`Error::File`] if `path` cannot be written, if the graph does not run on the images that its `info` specifies, if
-/// its images cannot be bytes, or if the file would be longer than the format allows; [`Error::Invalid`] for wrong
-/// options.
+/// Those of [`Writer::new`] and [`Writer::write`].
 pub fn export(graph: &Graph, path: impl AsRef<Path>, options: &OnnxOptions) -> Result<Exported> {
-    let path = path.as_ref();
-    options.check()?;
-    let weights = graph.params().map(|(_, param)| param.value().len()).sum::<usize>();
-    memory::require("the weights to write", memory::bytes_of::<f32>([weights]))?;
-    let refused = |e: Error| Error::file(path, format!("not written: {e}"));
-    let (document, model) = model_of(graph, options).map_err(refused)?;
-    if model.len() > MAX_BYTES {
-        let found = model.len();
-        let message =
-            format!("not written: an ONNX file has at most {MAX_BYTES} bytes, this one has {found}");
-        return Err(Error::file(path, message));
+    Writer::new(graph, path, options)?.write()
+}
+
+/// A graph that is ready to be written as ONNX: it is known which files that takes.
+pub struct Writer {
+    path: PathBuf,
+    model: Model,
+    /// The file of weights, and their places in it.
+    external: Option<(PathBuf, External)>,
+}
+
+impl Writer {
+    /// Prepares `graph` to be written to `path`.
+    ///
+    /// # Errors
+    /// [`Error::File`] if the graph does not run on the images that its `info` specifies, if its images cannot be bytes,
+    /// if the file would be longer than 2 GiB without its weights, or if these need a file of their own and the name is
+    /// not UTF-8; [`Error::Memory`] if a copy of the largest weight does not fit; [`Error::Invalid`] for wrong options.
+    pub fn new(graph: &Graph, path: impl AsRef<Path>, options: &OnnxOptions) -> Result<Self> {
+        Self::within(MAX_BYTES, graph, path.as_ref(), options)
     }
-    atomic::write(path, |file| model.write(file))?;
-    Ok(document)
-}
 
-fn model_of(graph: &Graph, options: &OnnxOptions) -> Result<(Exported, Message<'static>)> {
-    let [h, w, c] = graph.info.input;
-    let shapes = graph.shapes([1, h, w, c])?;
-    let mut document = Document::default();
-    document.reserve(graph.nodes().iter().map(|node| node.name.clone()));
-    let input = input(graph, options, &mut document)?;
-    let output = Layers::new(graph, &shapes, options, &mut document)?.write()?;
-    let shape = &shapes[graph.output()];
-    let shape = match shape[..] {
-        [_, h, w, c] => vec![c, h, w],
-        _ => shape[1..].to_vec(),
-    };
-    let output = described(&output, element::FLOAT, options.batch, &shape);
-    let exported = Exported { nodes: document.nodes.len(), flushed: document.flushed };
-    let whole = Message::default().messages(of_graph::NODE, document.nodes);
-    let whole = whole.bytes(of_graph::NAME, name_of(graph).as_bytes());
-    let whole = whole.messages(of_graph::INITIALIZER, document.constants);
-    let whole = whole.message(of_graph::INPUT, input).message(of_graph::OUTPUT, output);
-    let version = Message::default().bytes(opset::DOMAIN, b"").int(opset::VERSION, options.opset.into());
-    let message = Message::default().int(model::IR_VERSION, options.ir_version());
-    let message = message.bytes(model::PRODUCER, b"lopper");
-    let message = message.bytes(model::PRODUCER_VERSION, env!("CARGO_PKG_VERSION").as_bytes());
-    let message = message.message(model::GRAPH, whole).message(model::OPSET, version);
-    Ok((exported, message.messages(model::METADATA, metadata(graph, options)?)))
-}
-
-fn name_of(graph: &Graph) -> &str {
-    if graph.info.arch.is_empty() { "lopper" } else { &graph.info.arch }
-}
-
-/// Describes the network's input. If it consists of bytes, adds the nodes that make the first node's value of them.
-fn input(graph: &Graph, options: &OnnxOptions, document: &mut Document) -> Result<Message<'static>> {
-    let (name, [h, w, c]) = (&graph.nodes()[0].name, graph.info.input);
-    if options.images == Images::Normalized {
-        return Ok(described(name, element::FLOAT, options.batch, &[c, h, w]));
-    }
-    let (mean, std) = (&graph.info.mean, &graph.info.std);
-    if mean.len() != c || std.len() != c {
-        return Err(Error::invalid("bytes cannot be normalized: the model has no mean and deviation"));
-    }
-    let bytes = document.fresh(&format!("{name}.bytes"));
-    // In f64, because the offset is a difference of rounded numbers otherwise.
-    let term = |f: &dyn Fn(f64, f64) -> f64| {
-        Tensor::from_fn(&[1, c, 1, 1], |i| f(mean[i].into(), std[i].into()) as f32)
-    };
-    let scale = document.floats(&format!("{name}.scale"), &term(&|_, std| 1.0 / (255.0 * std)));
-    let shift = document.floats(&format!("{name}.shift"), &term(&|mean, std| -mean / std));
-    let to = Value::Int(element::FLOAT);
-    let numbers = document.step("Cast", &[&bytes], &format!("{name}.numbers"), &[("to", to)]);
-    let order = Value::Ints(&[0, 3, 1, 2]);
-    let image = document.step("Transpose", &[&numbers], &format!("{name}.image"), &[("perm", order)]);
-    let scaled = document.step("Mul", &[&image, &scale], &format!("{name}.scaled"), &[]);
-    document.node("Add", &[&scaled, &shift], name, &[]);
-    Ok(described(&bytes, element::UINT8, options.batch, &[h, w, c]))
-}
-
-/// Describes a value of `shape` for each image.
-fn described(name: &str, kind: i64, batch: Batch, shape: &[usize]) -> Message<'static> {
-    let first = match batch {
-        Batch::Any => Message::default().bytes(value::DIM_PARAM, b"N"),
-        Batch::Fixed(images) => Message::default().int(value::DIM_VALUE, images as i64),
-    };
-    let dims = shape.iter().map(|&dim| Message::default().int(value::DIM_VALUE, dim as i64));
-    let shape = Message::default().messages(value::DIM, std::iter::once(first).chain(dims).collect());
-    let tensor = Message::default().int(value::ELEMENT, kind).message(value::SHAPE, shape);
-    let kind = Message::default().message(value::TENSOR_TYPE, tensor);
-    Message::default().bytes(value::NAME, name.as_bytes()).message(value::TYPE, kind)
-}
-
-/// The key of the metadata entry that holds a graph's `info` as JSON.
-pub(in crate::files::onnx) const INFO: &str = "lopper.info";
-
-/// The classes and the preparation of images: as JSON for lopper, and for others the names of the classes, as a JSON
-/// list, and the preparation in words.
-fn metadata(graph: &Graph, options: &OnnxOptions) -> Result<Vec<Message<'static>>> {
-    let json = |what: Result<String, serde_json::Error>| what.map_err(|e| Error::invalid(e.to_string()));
-    let mut info = graph.info.clone();
-    let values = match options.images {
-        Images::Bytes => {
-            // What reaches the network is the bytes themselves.
-            (info.mean, info.std) = (vec![0.0; info.mean.len()], vec![1.0 / 255.0; info.std.len()]);
-            "bytes, [N, H, W, C]".to_string()
+    /// [`Writer::new`] of a file of at most `most` bytes.
+    pub(super) fn within(most: usize, graph: &Graph, path: &Path, options: &OnnxOptions) -> Result<Self> {
+        options.check()?;
+        memory::require("the weights to write", held(graph))?;
+        let refused = |e: Error| Error::file(path, format!("not written: {e}"));
+        let model = Model::of(graph, options).map_err(refused)?;
+        if !options.external_data && model.message(None).len() <= most {
+            return Ok(Self { path: path.to_path_buf(), model, external: None });
         }
-        Images::Normalized => {
-            let (mean, std) = (&info.mean, &info.std);
-            format!("[N, C, H, W], (pixel / 255 - {mean:?}) / {std:?}")
+        let data = data_of(path);
+        let location = data
+            .file_name()
+            .and_then(OsStr::to_str)
+            .ok_or_else(|| refused(Error::invalid("the name of a file with external data must be UTF-8")))?;
+        let external = External::of(&model.constants, location);
+        let found = model.message(external.as_ref()).len();
+        if found > most {
+            let message =
+                format!("an ONNX file has at most {most} bytes, this one has {found} without its weights");
+            return Err(refused(Error::invalid(message)));
         }
-    };
-    let preparation = info.preparation.map_or(String::new(), |preparation| format!("{preparation}; "));
-    let mut entries = vec![
-        (INFO, json(serde_json::to_string(&info))?),
-        ("preprocessing", format!("{preparation}{values}")),
-    ];
-    if !info.classes.is_empty() {
-        entries.push(("classes", json(serde_json::to_string(&info.classes))?));
+        let external = external.map(|external| (data, external));
+        Ok(Self { path: path.to_path_buf(), model, external })
     }
-    let entry = |(key, value): (&str, String)| {
-        Message::default().bytes(entry::KEY, key.as_bytes()).bytes(entry::VALUE, value.as_bytes())
+
+    /// The file beside the ONNX file that gets the weights, `x.onnx.data` for `x.onnx`: if they do not fit into one file
+    /// of 2 GiB, or if [`OnnxOptions::external_data`] asks for it and there are weights of 1 KiB or more.
+    pub fn data(&self) -> Option<&Path> {
+        self.external.as_ref().map(|(path, _)| path.as_path())
+    }
+
+    /// Writes the files, each atomically, such that there never is an ONNX file beside weights of another one.
+    ///
+    /// # Errors
+    /// [`Error::File`] if a file cannot be written, or if another command is writing both.
+    pub fn write(self) -> Result<Exported> {
+        let Self { path, model, external } = &self;
+        let message = model.message(external.as_ref().map(|(_, external)| external));
+        match external {
+            None => atomic::write(path, |file| message.write(file))?,
+            Some((data, external)) => atomic::write_pair(
+                [data, path],
+                |file| external.write(&model.constants, file),
+                |file| message.write(file),
+            )?,
+        }
+        let flushed = model.constants.iter().map(Constant::subnormal).sum();
+        Ok(Exported { nodes: model.nodes.len(), flushed })
+    }
+}
+
+/// The file of weights of the ONNX file `path`.
+pub(super) fn data_of(path: &Path) -> PathBuf {
+    let mut name = OsString::from(path.file_name().unwrap_or_default());
+    name.push(".data");
+    path.with_file_name(name)
+}
+
+/// The bytes that are held while `graph` is written: compact convolutions with all their channels, and two copies of the
+/// largest weight, while it gets ONNX's layout.
+fn held(graph: &Graph) -> u64 {
+    let whole = |conv: &CompactConv2d| {
+        let [kh, kw] = conv.conv.kernel();
+        memory::bytes_of::<f32>([conv.fill.len(), kh, kw, conv.in_width])
     };
-    Ok(entries.into_iter().map(entry).collect())
+    let (mut compact, mut largest) = (0u64, 0u64);
+    for node in graph.nodes() {
+        if let Layer::CompactConv2d(conv) = &node.layer {
+            compact = compact.saturating_add(whole(conv));
+            largest = largest.max(whole(conv));
+        }
+    }
+    for (_, param) in graph.params() {
+        largest = largest.max(memory::bytes_of::<f32>([param.value().len()]));
+    }
+    compact.saturating_add(largest.saturating_mul(2))
 }

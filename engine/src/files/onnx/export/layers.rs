@@ -6,7 +6,7 @@ use super::norms::{group_norm, layer_norm, prelu};
 use super::options::OnnxOptions;
 use super::resizes::{dilate, resize};
 use super::{activations, compact, pools, softmax};
-use crate::files::pytorch_layout::{feature_orders, gathered_positions, inverse};
+use crate::files::pytorch_layout::{Layout, feature_orders, gathered_positions, inverse};
 use crate::graph::layer::{BatchNorm, Conv2d, Linear};
 use crate::{Graph, Layer, Node, NodeId, Result, Tensor};
 
@@ -103,13 +103,13 @@ impl<'g, 'd> Layers<'g, 'd> {
 
     fn linear(&mut self, linear: &Linear, id: NodeId) {
         let Node { name, inputs, .. } = &self.graph.nodes()[id];
-        let weight = linear.weight.value();
-        let weight = match &self.orders[inputs[0]] {
-            Some(order) => weight.select(1, order),
-            None => weight.clone(),
+        let layout = match &self.orders[inputs[0]] {
+            Some(order) => Layout::Columns(order.clone()),
+            None => Layout::Same,
         };
+        let weight = linear.weight.value();
         let mut names = vec![self.graph.nodes()[inputs[0]].name.clone()];
-        names.push(self.document.floats(&format!("{name}.weight"), &weight));
+        names.push(self.document.weight(&format!("{name}.weight"), weight, layout));
         let bias = linear.bias.as_ref().map(|b| self.document.floats(&format!("{name}.bias"), b.value()));
         names.extend(bias);
         let names: Vec<&str> = names.iter().map(String::as_str).collect();

@@ -19,12 +19,21 @@ pub struct OnnxOptions {
     pub compact: CompactForm,
     /// The images that the network reads.
     pub images: Images,
+    /// Whether weights go to a file beside the ONNX file even if they fit into it.
+    pub external_data: bool,
 }
 
 impl Default for OnnxOptions {
-    /// Operators that nearly every program has, and any number of normalized images.
+    /// Operators that nearly every program has, any number of normalized images, and one file if that can hold the
+    /// weights.
     fn default() -> Self {
-        Self { opset: 17, batch: Batch::Any, compact: CompactForm::Gather, images: Images::Normalized }
+        Self {
+            opset: 17,
+            batch: Batch::Any,
+            compact: CompactForm::Gather,
+            images: Images::Normalized,
+            external_data: false,
+        }
     }
 }
 

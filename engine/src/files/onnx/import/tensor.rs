@@ -85,7 +85,9 @@ impl<'a> RawTensor<'a> {
                     }
                     found.external.set(key, value);
                 }
-                (tensor::LOCATION, field) if field.int()? == 1 => found.data = Data::External,
+                (tensor::LOCATION, field) if field.int()? == tensor::location::EXTERNAL => {
+                    found.data = Data::External;
+                }
                 _ => {}
             }
             if found.dims.len() > MOST_RANK {
