@@ -33,6 +33,7 @@ impl Import {
         let (mut graph, read) = self.foreign.read(&self.weights, common)?;
         self.outputs.apply(&mut graph, common)?;
         file::save(&graph, &self.out)?;
-        common.print(&json!({ "written": self.out }), || format!("{read}; wrote {}", self.out.display()))
+        let out = self.out.display().to_string();
+        common.print(&json!({ "written": out }), || format!("{read}; wrote {out}"))
     }
 }

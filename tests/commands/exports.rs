@@ -1,6 +1,6 @@
 //! `lopper export`, `import` and `convert` between formats.
 
-use crate::support::command::{lopper, text};
+use crate::support::command::{LOPPER, finished, lopper, text};
 use lopper_engine::file;
 use lopper_engine::torchvision::import_renamed;
 use lopper_models::{Options, build, numbered_classes, our_name};
@@ -8,6 +8,7 @@ use safetensors::SafeTensors;
 use serde_json::{Value, json};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 /// Weights with the names and layouts of PyTorch.
 const FIXTURE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/cifar_resnet20/model.safetensors");
@@ -105,6 +106,32 @@ fn external_data_lie_beside_the_file() {
     assert!(!run.out.contains(&data), "{}", run.out);
     fs::remove_file(data).unwrap();
     lopper(&["convert", &onnx, &place("back.safetensors"), "--force"]).succeeded();
+}
+
+/// A file may have any name that the system has.
+#[cfg(target_os = "linux")]
+#[test]
+fn names_that_are_not_unicode_are_written() {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
+    let folder = tempfile::tempdir().unwrap();
+    let start = model(folder.path());
+    let run = |line: &[&str], name: &[u8]| {
+        let mut command = Command::new(LOPPER);
+        command.args(line).arg(folder.path().join(OsStr::from_bytes(name)));
+        finished(command.output().unwrap())
+    };
+    let start = text(&start);
+    for (line, name) in [
+        (&["export", start, "--out"][..], &b"\xFF.onnx"[..]),
+        (&["convert", start], b"\xFF.py"),
+        (&["convert", start, "--json"], b"\xFF.pth"),
+        (&["import", FIXTURE, "--arch", "cifar_resnet20", "--classes", "10", "--out"], b"\xFF.safetensors"),
+    ] {
+        let run = run(line, name).succeeded();
+        assert!(run.out.contains('\u{FFFD}'), "{}", run.out);
+    }
+    run(&["export", start, "--external-data", "--out"], b"\xFE.onnx").refused(&["must be UTF-8"]);
 }
 
 #[test]
