@@ -95,11 +95,16 @@ const INFLATED: u32 = 1032 * RUNS as u32 + 1033;
 
 /// The pickle of a tensor of four numbers in the entry `data/0`.
 fn pickle() -> Vec<u8> {
+    view(b"K\x04", 1)
+}
+
+/// The pickle of a tensor of `len` numbers, an opcode, with the step `step` in the four of the entry `data/0`.
+fn view(len: &[u8], step: u8) -> Vec<u8> {
     let text = |text: &str| [b"X", &(text.len() as u32).to_le_bytes()[..], text.as_bytes()].concat();
     let storage =
         [b"(", &text("storage")[..], b"ctorch\nFloatStorage\n", &text("0"), &text("cpu"), b"K\x04tQ"];
-    let tensor =
-        [b"ctorch._utils\n_rebuild_tensor_v2\n(", &storage.concat()[..], b"K\0(K\x04t(K\x01t\x89}tR"];
+    let place = [b"K\0(", len, b"t(K", &[step], b"t\x89}tR"].concat();
+    let tensor = [b"ctorch._utils\n_rebuild_tensor_v2\n(", &storage.concat()[..], &place];
     [b"\x80\x02}", &text("fc.bias")[..], &tensor.concat(), b"s."].concat()
 }
 
@@ -127,6 +132,7 @@ fn an_archive_that_claims_more_than_it_holds_is_refused() {
     compressed_entries();
     sizes_and_places();
     shared_bytes();
+    repeated_numbers();
     directories();
 }
 
@@ -193,6 +199,17 @@ fn shared_bytes() {
         "numbers in the directory",
         &archive((file, records), [None; 3]),
         "overlaps what follows it",
+    );
+}
+
+/// A tensor that has one number a hundred million times.
+fn repeated_numbers() {
+    let repeated = view(&[b"J", &100_000_000u32.to_le_bytes()[..]].concat(), 0);
+    let file = archive(stored(&[("x/data.pkl", &repeated), two()[1]]), [None; 3]);
+    assert_refused(
+        "one number",
+        &file,
+        "tensor `fc.bias` repeats its numbers more often than the file has bytes",
     );
 }
 

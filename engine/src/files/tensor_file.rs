@@ -180,6 +180,11 @@ impl TensorFile {
         tensors.into_iter().map(|(name, info)| (name.clone(), info.shape.clone())).collect()
     }
 
+    /// The shape of tensor `name`, if it has not been taken yet.
+    pub fn shape(&self, name: &str) -> Option<Vec<usize>> {
+        self.left.get(name).map(|info| info.shape.clone())
+    }
+
     /// Takes tensor `name`, if there is one, as `f32`. Returns an error if its type is not in `dtypes`, or if `f32` does not
     /// represent it.
     pub fn take(&mut self, name: &str, dtypes: &[Dtype]) -> Result<Option<Tensor>> {

@@ -41,10 +41,11 @@ pub struct ImportReport {
 }
 
 /// Returns the number of outputs that the layer `name` of `graph` has in `path`, a file as [`import_assigned`] reads
-/// it: for weights of another number of classes. `None` if the file has no weight of that layer.
+/// it: for weights of another number of classes. `None` if the file has no weight of that layer, or one that differs in more
+/// than its outputs.
 ///
 /// # Errors
-/// [`Error::File`] if the file cannot be read or the weight is not of numbers.
+/// [`Error::File`] if the file cannot be read.
 pub fn outputs_of(
     graph: &Graph,
     path: impl AsRef<Path>,
@@ -52,14 +53,19 @@ pub fn outputs_of(
     assignment: &Assignment,
 ) -> Result<Option<usize>> {
     let path = path.as_ref();
-    let mut file = WeightsFile::read(path)?;
+    let file = WeightsFile::read(path)?;
     let layers = modules(graph, &layouts(graph).map_err(|e| Error::file(path, e))?);
     if assignment.by_order {
         return Ok(Assignment::outputs_by_order(&layers, &file, name));
     }
     let names = assignment.names(&layers, &file, &mut Vec::new()).map_err(|e| Error::file(path, e))?;
-    let Some(theirs) = names.get(&format!("{name}.weight")) else { return Ok(None) };
-    Ok(file.take(theirs)?.and_then(|weight| weight.shape().first().copied()))
+    let theirs = names.get(&format!("{name}.weight")).and_then(|theirs| file.shape(theirs));
+    let ours = layers.iter().find(|layer| layer.name == name).and_then(|layer| layer.tensors.get("weight"));
+    // A weight without numbers may claim any number of outputs.
+    Ok(theirs.zip(ours).and_then(|(theirs, ours)| {
+        let outputs = *theirs.first()?;
+        agree(&theirs, &[&[outputs], ours.get(1..)?].concat()).then_some(outputs)
+    }))
 }
 
 /// Replaces the weights and running statistics of `graph` with those in `path`, a safetensors file or one that
@@ -102,16 +108,17 @@ pub fn import_assigned(
         for (slot, current) in slots(node) {
             let name = format!("{}.{slot}", node.name);
             let expected = layout.pytorch_shape(current.shape());
-            let stored = names.remove(&name).map(|theirs| file.take(&theirs)).transpose()?.flatten();
+            let stored = names.remove(&name).and_then(|theirs| Some((file.shape(&theirs)?, theirs)));
             match stored {
                 None if assignment.absent.contains(&node.name) => {}
                 None => problems.push(format!("`{name}` is missing")),
-                Some(tensor) if !agree(tensor.shape(), &expected) => {
-                    problems
-                        .push(format!("`{name}` has the shape {:?}, expected {expected:?}", tensor.shape()));
+                Some((shape, _)) if !agree(&shape, &expected) => {
+                    problems.push(format!("`{name}` has the shape {shape:?}, expected {expected:?}"));
                 }
-                Some(tensor) => {
-                    found.insert(name, layout.import(slot, &tensor.reshape(&expected)?));
+                Some((_, theirs)) => {
+                    if let Some(tensor) = file.take(&theirs)? {
+                        found.insert(name, layout.import(slot, &tensor.reshape(&expected)?));
+                    }
                 }
             }
         }

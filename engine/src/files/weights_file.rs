@@ -38,6 +38,14 @@ impl WeightsFile {
         }
     }
 
+    /// The shape of tensor `name`, if there is one.
+    pub fn shape(&self, name: &str) -> Option<Vec<usize>> {
+        match self {
+            Self::Safetensors(file) => file.shape(name),
+            Self::PyTorch(file) => file.shape(name),
+        }
+    }
+
     /// Takes tensor `name`, if there is one, as `f32`. Returns an error if `f32` does not represent it.
     pub fn take(&mut self, name: &str) -> Result<Option<Tensor>> {
         match self {

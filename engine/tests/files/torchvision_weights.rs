@@ -2,7 +2,8 @@
 
 use crate::support::random_graph;
 use lopper_engine::layer::{BatchNorm, Conv2d, Linear, Pool, Window};
-use lopper_engine::{Graph, Layer, Param, Tensor, torchvision};
+use lopper_engine::torchvision::{self, Assignment};
+use lopper_engine::{Graph, Layer, Param, Tensor};
 use proptest::prelude::*;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use std::path::Path;
@@ -119,6 +120,25 @@ fn every_mismatch_is_listed_and_nothing_is_changed() {
         assert!(message.contains(expected), "{message}");
     }
     assert!(graph.params().zip(tiny().params()).all(|((_, a), (_, b))| a.value().same_bits(b.value())));
+}
+
+/// The outputs that a file claims are those of a new layer: they must come with their weights.
+#[test]
+fn outputs_are_those_of_a_weight_that_fits_else() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("tiny.safetensors");
+    for (shape, expected) in [
+        (&[2, 4][..], Some(2)),
+        (&[2, 4, 1, 1], Some(2)),
+        (&[4, 2], None),
+        (&[1 << 40, 0], None),
+        (&[], None),
+    ] {
+        let values = vec![1.0; shape.iter().product()];
+        pytorch_file(&path, &[("fc.weight", shape, &values)]);
+        let outputs = torchvision::outputs_of(&tiny(), &path, "fc", &Assignment::named(&|_| None));
+        assert_eq!(outputs.unwrap(), expected, "{shape:?}");
+    }
 }
 
 #[test]

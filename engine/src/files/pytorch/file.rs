@@ -32,6 +32,12 @@ struct Stored {
     view: View,
 }
 
+impl Stored {
+    fn shape(&self) -> Vec<usize> {
+        self.view.shape.iter().map(|&n| n as usize).collect()
+    }
+}
+
 impl PyTorchFile {
     /// Whether a file that starts with `bytes` is one of PyTorch.
     pub fn is_one(bytes: &[u8]) -> bool {
@@ -43,6 +49,11 @@ impl PyTorchFile {
         let contents = contents(&bytes).map_err(|problem| Error::file(path, problem))?;
         let (left, ignored, notes) = contents;
         let size = |stored: &Stored| stored.view.len().unwrap_or(u64::MAX);
+        // A step of zero repeats a number as often as the file claims.
+        if let Some((name, _)) = left.iter().find(|(_, stored)| size(stored) > bytes.len() as u64) {
+            let problem = format!("tensor `{name}` repeats its numbers more often than the file has bytes");
+            return Err(Error::file(path, problem));
+        }
         let (mut all, mut largest) = (0u64, 0);
         for stored in left.values() {
             all = all.saturating_add(size(stored).saturating_mul(4));
@@ -62,17 +73,22 @@ impl PyTorchFile {
     pub fn in_order(&self) -> Vec<(String, Vec<usize>)> {
         let mut tensors: Vec<_> = self.left.iter().collect();
         tensors.sort_by_key(|(_, stored)| stored.place);
-        let shape = |stored: &Stored| stored.view.shape.iter().map(|&n| n as usize).collect();
-        tensors.into_iter().map(|(name, stored)| (name.clone(), shape(stored))).collect()
+        tensors.into_iter().map(|(name, stored)| (name.clone(), stored.shape())).collect()
+    }
+
+    /// The shape of tensor `name`, if it has not been taken yet.
+    pub fn shape(&self, name: &str) -> Option<Vec<usize>> {
+        self.left.get(name).map(Stored::shape)
     }
 
     /// Takes tensor `name`, if there is one, as `f32`. Returns an error if `f32` does not represent it.
     pub fn take(&mut self, name: &str) -> Result<Option<Tensor>> {
-        let Some(Stored { dtype, data, view, .. }) = self.left.remove(name) else { return Ok(None) };
+        let Some(stored) = self.left.remove(name) else { return Ok(None) };
+        let shape = stored.shape();
+        let Stored { dtype, data, view, .. } = stored;
         let refused = |message: String| Error::file(&self.path, format!("tensor `{name}`: {message}"));
         let elements = view.gather(&self.bytes[data], width(dtype));
         let values = decode(dtype, &elements, NUMBERS).map_err(refused)?;
-        let shape: Vec<usize> = view.shape.iter().map(|&n| n as usize).collect();
         Tensor::from_vec(&shape, values).map(Some).map_err(|e| refused(e.to_string()))
     }
 }
