@@ -4,4 +4,5 @@
 
 mod exercise;
 pub mod mutate;
+pub mod structure;
 pub mod targets;

@@ -36,6 +36,42 @@ const NUMBERS: [&str; 28] = [
 const FIELDS: [u32; 14] =
     [0, 1, 2, 3, 8, 64, 255, 256, 4096, 65_535, 65_536, 1 << 20, i32::MAX as u32, u32::MAX];
 
+/// Integers that are at or just beyond some limit, or count axes from the last.
+pub const INTEGERS: [i64; 28] = [
+    0,
+    1,
+    2,
+    3,
+    4,
+    5,
+    7,
+    8,
+    9,
+    16,
+    17,
+    64,
+    255,
+    256,
+    1000,
+    65_535,
+    65_536,
+    65_537,
+    1 << 20,
+    i32::MAX as i64,
+    u32::MAX as i64,
+    1 << 32,
+    1 << 40,
+    i64::MAX,
+    i64::MIN,
+    -1,
+    -2,
+    -4,
+];
+
+/// Changes the bytes `data[..size]`, which may become `max_size`, and returns their number: `fuzzer_mutate` of libFuzzer, or
+/// what stands for it in a test.
+pub type ByBytes<'a> = &'a dyn Fn(&mut [u8], usize, usize) -> usize;
+
 /// Deterministic random number generator (xorshift64).
 pub struct Random(u64);
 
@@ -52,6 +88,35 @@ impl Random {
         self.0 ^= self.0 << 17;
         (self.0 >> 16) as usize % end
     }
+
+    /// Returns an element of `list`, if it has any.
+    pub fn pick<'t, T>(&mut self, list: &'t [T]) -> Option<&'t T> {
+        list.get(self.below(list.len().max(1)))
+    }
+
+    /// Returns one of [`INTEGERS`].
+    pub fn integer(&mut self) -> i64 {
+        INTEGERS[self.below(INTEGERS.len())]
+    }
+}
+
+/// Changes `data` by its bytes. A few may be added.
+pub fn scramble(data: &mut Vec<u8>, by_bytes: ByBytes) {
+    const ROOM: usize = 16;
+    let (size, max_size) = (data.len(), data.len() + ROOM);
+    data.resize(max_size, 0);
+    let size = by_bytes(data, size, max_size);
+    data.truncate(size);
+}
+
+/// Writes `file` in place of `data[..size]` and returns its size. Returns `None` if nothing has changed, or if it exceeds
+/// `max_size`.
+pub fn store(file: &[u8], data: &mut [u8], size: usize, max_size: usize) -> Option<usize> {
+    if file.is_empty() || file.len() > max_size || *file == data[..size] {
+        return None;
+    }
+    data.get_mut(..file.len())?.copy_from_slice(file);
+    Some(file.len())
 }
 
 /// In three of four cases, replaces a number in the text `data[..size]` by one of [`NUMBERS`] and returns the new size.

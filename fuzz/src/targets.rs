@@ -46,6 +46,9 @@ pub const ALL: [(&str, Target); 13] = [
 /// Memory limit of the targets in bytes, the same on every machine.
 const MEMORY: u64 = 2 << 30;
 
+/// The file of external data beside each ONNX file.
+pub const DATA: &str = "data.bin";
+
 /// Small network to import weights into and to apply pruning plans to.
 static NETWORK: LazyLock<Graph> = LazyLock::new(|| {
     let classes = lopper_models::numbered_classes(2);
@@ -134,15 +137,21 @@ fn import(graph: &Graph, path: &Path) {
     let _ = torchvision::import_assigned(&mut graph.clone(), path, &by_order);
 }
 
-/// Reads `data` as an ONNX file. If it is accepted, the network must survive everything that the command line does with it,
-/// and being written as ONNX.
+/// Reads `data` as an ONNX file, beside [`DATA`]. If it is accepted, the network must survive everything that the command line
+/// does with it, and being written as ONNX.
 pub fn onnx(data: &[u8]) {
     let (directory, path) = file_of(data, "n.onnx");
+    std::fs::write(directory.path().join(DATA), external_numbers()).expect("a temporary file");
     let options = onnx_file::ImportOptions { side: Some(8) };
     let Ok(imported) = onnx_file::import(&path, &options) else { return };
     exercise(&imported.graph, &directory.path().join("out.safetensors"));
     let again = directory.path().join("again.onnx");
     let _ = onnx_file::export(&imported.graph, &again, &onnx_file::OnnxOptions::default());
+}
+
+/// The content of [`DATA`]: 1024 bytes of numbers from −2 to 2.
+pub fn external_numbers() -> Vec<u8> {
+    (-128..128i16).flat_map(|i| (f32::from(i) / 64.0).to_le_bytes()).collect()
 }
 
 /// Reads `data` as a whole checkpoint. If it is accepted, it must survive being written and read again.

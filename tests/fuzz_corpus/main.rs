@@ -1,6 +1,9 @@
 //! Replays the corpus of the fuzz targets on a stable compiler: inputs that once caused a panic, or come close to a
 //! limit.
 
+#[path = "../onnx/by_hand.rs"]
+#[allow(dead_code, reason = "the tests of ONNX use more of it")]
+mod by_hand;
 mod checkpoints;
 #[path = "../../fuzz/src/exercise.rs"]
 mod exercise;
@@ -10,7 +13,10 @@ mod model_file;
 mod mutate;
 #[path = "../support/networks.rs"]
 mod networks;
+mod onnx_seeds;
 mod seeds;
+#[path = "../../fuzz/src/structure/mod.rs"]
+mod structure;
 #[path = "../../fuzz/src/targets.rs"]
 mod targets;
 
@@ -40,19 +46,14 @@ fn the_corpus_does_not_panic() {
 #[test]
 fn mutations_of_the_corpus_do_not_panic() {
     const STEPS: u32 = 40;
+    const ROOM: usize = 1024;
     for (target, run) in targets::ALL {
         for (name, bytes) in corpus(target).into_iter().filter(|(_, bytes)| bytes.len() < 1 << 14) {
             let mut data = bytes.clone();
             let mut size = data.len();
-            data.resize(size + 64, 0);
+            data.resize(size + ROOM, 0);
             for seed in 0..STEPS {
-                let room = data.len();
-                let binary = ["checkpoint", "idx", "image", "onnx", "pth", "weights"].contains(&target);
-                let mutated = match binary {
-                    true => mutate::field(&mut data, size, seed),
-                    false => mutate::number(&mut data, size, room, seed),
-                };
-                size = mutated.unwrap_or(size);
+                size = mutated(target, &mut data, size, seed).unwrap_or(size);
                 println!("{name}, step {seed}");
                 run(&data[..size]);
                 // Four changes accumulate, then the input is reset.
@@ -64,6 +65,42 @@ fn mutations_of_the_corpus_do_not_panic() {
         }
     }
 }
+
+/// Changes `data[..size]` like the fuzzer of `target`, and returns its new size.
+fn mutated(target: &str, data: &mut [u8], size: usize, seed: u32) -> Option<usize> {
+    let room = data.len();
+    match target {
+        "onnx" => structure::onnx::mutate(data, size, room, seed, &reversed),
+        "pth" => structure::pth::mutate(data, size, room, seed, &reversed),
+        "checkpoint" | "idx" | "image" | "weights" => mutate::field(data, size, seed),
+        _ => mutate::number(data, size, room, seed),
+    }
+}
+
+/// Stands for libFuzzer's mutations of bytes.
+fn reversed(bytes: &mut [u8], size: usize, _: usize) -> usize {
+    bytes[..size].reverse();
+    size
+}
+
+/// Simulates the fuzzer's crossing of two inputs.
+#[test]
+fn crossings_of_the_corpus_do_not_panic() {
+    for (target, cross) in [("onnx", structure::onnx::cross as Cross), ("pth", structure::pth::cross)] {
+        let (_, run) = targets::ALL[targets::ALL.iter().position(|(name, _)| *name == target).unwrap()];
+        let files = corpus(target);
+        for ((name, data), (other, donor)) in files.iter().zip(files.iter().cycle().skip(1)) {
+            for seed in 0..20 {
+                let mut out = vec![0; data.len() + donor.len()];
+                let size = cross(data, donor, &mut out, seed);
+                println!("{name} with {other}, seed {seed}");
+                run(&out[..size]);
+            }
+        }
+    }
+}
+
+type Cross = fn(&[u8], &[u8], &mut [u8], u32) -> usize;
 
 #[test]
 fn every_target_has_a_binary() {

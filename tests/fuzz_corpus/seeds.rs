@@ -50,7 +50,7 @@ fn write_the_seeds() {
     }
 }
 
-/// The networks as ONNX, each with other options.
+/// The networks as ONNX, each with other options, and files by hand.
 fn onnx_files() -> Vec<Seed> {
     let folder = tempfile::tempdir().unwrap();
     let [model, out] = ["m.safetensors", "n.onnx"].map(|name| folder.path().join(name));
@@ -62,7 +62,8 @@ fn onnx_files() -> Vec<Seed> {
         onnx::export(&file::load(&model).unwrap(), &out, &options).unwrap();
         (name.to_string(), std::fs::read(&out).unwrap())
     };
-    (0..).zip(networks::all()).map(written).filter(|(_, bytes)| bytes.len() < 8000).collect()
+    let networks = (0..).zip(networks::all()).map(written).filter(|(_, bytes)| bytes.len() < 8000);
+    networks.chain(crate::onnx_seeds::seeds()).collect()
 }
 
 fn recipes() -> Vec<Seed> {
@@ -92,7 +93,18 @@ fn plans() -> Vec<Seed> {
 
 fn pytorch_files() -> Vec<Seed> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("engine/tests/fixtures/pth");
-    let stored = ["zip", "legacy", "legacy4", "views", "legacy_views", "checkpoint", "arguments"];
+    let stored = [
+        "zip",
+        "legacy",
+        "legacy4",
+        "views",
+        "legacy_views",
+        "checkpoint",
+        "arguments",
+        "parameters",
+        "protocol4",
+        "half",
+    ];
     let mut all: Vec<Seed> = stored
         .map(|name| (name.to_string(), std::fs::read(folder.join(format!("{name}.pth"))).unwrap()))
         .into();
