@@ -294,7 +294,7 @@ pub fn for_each_class<'a, T>(
     }
 }
 
-fn geometric_mean(values: impl Iterator<Item = f64>) -> f64 {
+pub fn geometric_mean(values: impl Iterator<Item = f64>) -> f64 {
     let (mut sum, mut count) = (0.0, 0);
     values.for_each(|value| {
         sum += value.ln();

@@ -10,6 +10,7 @@
 
 pub mod atlas;
 mod atlas_chart;
+mod atlas_kernels;
 pub mod blocks;
 mod charts;
 mod comparisons;

@@ -2,7 +2,7 @@
 
 use super::charts::distinct;
 use super::markdown::{or_dash, section, table, three};
-use super::{Results, atlas, comparisons, pruners};
+use super::{Results, atlas, atlas_kernels, comparisons, pruners};
 use crate::common::record::Record;
 use crate::common::rows::{Conv2dRow, LinearRow, PrunerRow, ResourcesRow, SparseRow};
 use serde::de::DeserializeOwned;
@@ -34,7 +34,7 @@ pub fn document(results: &Results) -> String {
         conv2d(&results.conv2d),
         linear(&results.linear),
         sparse(&results.sparse),
-        atlas::section(&results.atlas),
+        atlas::section(&results.atlas) + &atlas_kernels::text(&results.atlas.rows),
         images(results),
         gpu(&results.cuda_resources),
     ]
