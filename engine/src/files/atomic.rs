@@ -13,33 +13,15 @@ mod pair;
 mod reserve;
 mod temporary;
 
+pub use complete::write;
 pub use lock::{Lock, lock};
 pub use pair::write_pair;
 pub use reserve::{Reservation, check, reserve};
 
 use crate::{Error, Result};
-use complete::Complete;
 use std::ffi::OsStr;
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, ErrorKind};
 use std::path::Path;
-
-/// Writes the output of `f` to `path`: to a temporary file in the same directory, which is synchronized to disk and
-/// renamed; then the directory is synchronized. A failure leaves an existing file untouched and removes the temporary
-/// file.
-///
-/// # Errors
-/// [`Error::File`], with `path`, if the directory is missing, permission is denied, the disk is full, `path` is not a
-/// regular file, or `f` returns an error.
-///
-/// ```
-/// let directory = tempfile::tempdir().unwrap();
-/// let path = directory.path().join("report.csv");
-/// lopper_engine::atomic::write(&path, |file| writeln!(file, "stage,top1")).unwrap();
-/// assert_eq!(std::fs::read_to_string(path).unwrap(), "stage,top1\n");
-/// ```
-pub fn write(path: impl AsRef<Path>, f: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<()> {
-    Complete::write(path.as_ref(), f)?.rename()
-}
 
 /// Removes the file `path` if it exists, such that it does not reappear after a power failure.
 ///

@@ -1,4 +1,4 @@
-//! Files that are complete and on disk, but do not have their names yet.
+//! Files that are complete and on disk before they get their names.
 
 use super::{sync_directory, target, temporary, unwritable};
 use crate::Result;
@@ -6,6 +6,24 @@ use std::ffi::OsStr;
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
 use tempfile::NamedTempFile;
+
+/// Writes the output of `f` to `path`: to a temporary file in the same directory, which is synchronized to disk and
+/// renamed; then the directory is synchronized. A failure leaves an existing file untouched and removes the temporary
+/// file.
+///
+/// # Errors
+/// [`Error::File`], with `path`, if the directory is missing, permission is denied, the disk is full, `path` is not a
+/// regular file, or `f` returns an error.
+///
+/// ```
+/// let directory = tempfile::tempdir().unwrap();
+/// let path = directory.path().join("report.csv");
+/// lopper_engine::atomic::write(&path, |file| writeln!(file, "stage,top1")).unwrap();
+/// assert_eq!(std::fs::read_to_string(path).unwrap(), "stage,top1\n");
+/// ```
+pub fn write(path: impl AsRef<Path>, f: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<()> {
+    Complete::write(path.as_ref(), f)?.rename()
+}
 
 /// A file under a temporary name, which is removed when the value is dropped.
 pub(super) struct Complete<'p> {
