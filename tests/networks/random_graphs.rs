@@ -32,7 +32,7 @@ proptest! {
 fn random_networks_meet_every_layer_and_hard_case() {
     let mut runner = TestRunner::deterministic();
     let mut met = HashSet::new();
-    for _ in 0..64 {
+    for _ in 0..96 {
         let graph = networks().new_tree(&mut runner).unwrap().current().graph();
         let readers = graph.readers();
         for (id, node) in graph.nodes().iter().enumerate() {
@@ -57,7 +57,7 @@ fn random_networks_meet_every_layer_and_hard_case() {
         }
     }
     let wanted = "input,conv2d,grouped conv2d,linear,batch norm,relu,relu6,max pool,avg pool,adaptive avg pool,\
-                  adaptive max pool,flatten,dropout,add,concat,pad shortcut,group norm,instance norm,layer norm,negative scale,zero scale,\
+                  adaptive max pool,flatten,dropout,add,concat,pad shortcut,group norm,instance norm,layer norm,softmax,log softmax,negative scale,zero scale,\
                   zero variance,tiny variance,input read elsewhere,norm read twice,norm behind relu";
     let missing: Vec<&str> = wanted.split(',').filter(|case| !met.contains(case)).collect();
     assert!(missing.is_empty(), "never met: {missing:?}");

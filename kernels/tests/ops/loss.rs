@@ -17,7 +17,7 @@ proptest! {
         seed in 0u64..1000,
     ) {
         let [smoothing, temperature, upstream] = [smoothing, temperature, upstream].map(|x: f64| f64::from(x as f32));
-        let [x, other] = [seed, seed + 1].map(|s| random(s, rows * k).iter().map(|x| 20.0 * x).collect::<Vec<_>>());
+        let [x, other] = [seed, seed + 1].map(|s| random(s, rows * k).iter().map(|x| f64::from((20.0 * x) as f32)).collect::<Vec<_>>());
         // Logarithms of probabilities, as far as a gradient is concerned.
         let small: Vec<f64> = x.iter().map(|x| -x.abs()).collect();
         let targets: Vec<u32> = (0..rows).map(|i| ((i * 7 + seed as usize) % k) as u32).collect();

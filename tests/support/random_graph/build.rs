@@ -65,7 +65,12 @@ impl Block {
                     net.group_norm("group_norm", groups, 0.1);
                 }
             }
-            Self::Softmax { log } => drop(net.softmax("softmax", *log)),
+            Self::Softmax { log } => {
+                // The softmax of a single number is a constant, which a batch norm behind it would divide by its deviation.
+                if net.channels() > 2 {
+                    net.softmax("softmax", *log);
+                }
+            }
             Self::PRelu => drop(net.prelu("prelu")),
             Self::Resize(resize) => {
                 let fits = |side: usize| (3..=8).contains(&side);
