@@ -12,8 +12,8 @@ use tempfile::NamedTempFile;
 /// file.
 ///
 /// # Errors
-/// [`Error::File`], with `path`, if the directory is missing, permission is denied, the disk is full, `path` is not a
-/// regular file, or `f` returns an error.
+/// [`Error::File`](crate::Error::File), with `path`, if the directory is missing, permission is denied, the disk is
+/// full, `path` is not a regular file, or `f` returns an error.
 ///
 /// ```
 /// let directory = tempfile::tempdir().unwrap();
