@@ -67,8 +67,8 @@ impl Score for SynFlow {
     }
 }
 
-/// `graph` with the magnitudes of its weights and scales, and without biases and shifts. Gates are open, and layer and group
-/// norms only scale: both would turn the sum of paths into something else.
+/// `graph` with the magnitudes of its weights and scales, and without biases and shifts. Gates are open, layer and group norms
+/// only scale, and softmaxes pass their input on: all three would turn the sum of paths into something else.
 fn magnitudes(graph: &Graph) -> Result<Graph> {
     let mut flow = graph.clone();
     let gates = gates(graph);
@@ -78,10 +78,10 @@ fn magnitudes(graph: &Graph) -> Result<Graph> {
             Layer::BatchNorm(bn) => bn.running_mean = Tensor::zeros(&[bn.channels()]),
             Layer::LayerNorm(norm) => *layer = scale(&norm.weight, &norm.bias),
             Layer::GroupNorm(norm) => *layer = scale(&norm.weight, &norm.bias),
-            Layer::Activation(activation) if gates.contains(&id) => {
-                *activation = Activation::Clamp { low: 1.0, high: 1.0 };
+            Layer::Activation(_) | Layer::Softmax { .. } => {
+                let open = Activation::Clamp { low: 1.0, high: 1.0 };
+                *layer = Layer::Activation(if gates.contains(&id) { open } else { Activation::Relu });
             }
-            Layer::Activation(activation) => *activation = Activation::Relu,
             _ => {}
         }
         for (slot, param) in layer.params_mut() {
@@ -100,7 +100,7 @@ fn scale(weight: &Param, bias: &Param) -> Layer {
     Layer::BatchNorm(BatchNorm { weight, bias, ..new })
 }
 
-/// The activations whose only readers are products, of which they are the second factor.
+/// The activations and softmaxes whose only readers are products, of which they are the second factor.
 fn gates(graph: &Graph) -> Vec<NodeId> {
     let gate = |node: &Node| match (&node.layer, &node.inputs[..]) {
         (Layer::Multiply, &[_, gate]) => Some(gate),
@@ -108,7 +108,8 @@ fn gates(graph: &Graph) -> Vec<NodeId> {
     };
     let gates = graph.nodes().iter().filter_map(gate);
     let is_free = |&id: &NodeId| {
-        matches!(graph.nodes()[id].layer, Layer::Activation(_)) && graph.readers()[id].len() == 1
+        let node = &graph.nodes()[id];
+        matches!(node.layer, Layer::Activation(_) | Layer::Softmax { .. }) && graph.readers()[id].len() == 1
     };
     gates.filter(is_free).collect()
 }

@@ -164,3 +164,26 @@ fn synaptic_flow_scores_again_in_between() {
         ["body.conv1.weight", "body.conv2.weight", "fc1.weight"].map(|n| kept(&rounds, n)).to_vec();
     assert!(shares.iter().all(|&share| share > 0.0), "{shares:?}");
 }
+
+/// The shares of a softmax always add up to one, so that no weight before it would matter.
+#[test]
+fn synaptic_flow_passes_a_softmax() {
+    let graph = crate::support::small_net(3);
+    let config = SparsifyConfig {
+        criterion: SynFlow.into(),
+        granularity: Granularity::WEIGHT,
+        ..SparsifyConfig::new(0.8)
+    };
+    let scores = |mut graph: Graph| {
+        graph.info.input = [4, 4, 2];
+        let sites = config.sites(&graph).unwrap();
+        let once = Evidence::survey(&config.criterion, &graph, &sites).unwrap().unwrap();
+        let scoring = Scoring::new(&config.criterion);
+        let of = |site| scoring.evidence(Some(&once)).scores(&graph, site).unwrap();
+        of(&sites[0])
+    };
+    let mut behind = graph.clone();
+    behind.push("softmax", Layer::Softmax { log: false }, &[graph.output()]).unwrap();
+    let (without, with) = (scores(graph), scores(behind));
+    assert!(without == with && without.iter().any(|&score| score > 0.0), "{without:?}, {with:?}");
+}

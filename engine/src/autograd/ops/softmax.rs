@@ -8,28 +8,29 @@ use lopper_kernels::{cpu, cuda};
 impl Tape {
     /// Computes `exp(x) / Σ exp(x)` over the last axis of `x` `[…, K]`, in the type of `x`.
     pub fn softmax(&mut self, x: &Var) -> Result<Var> {
-        let size = rows("softmax", x)?.into();
-        let mut y = Tensor::like(self.device(), x.value(), x.shape())?;
-        let [rows, k] = size;
-        match self.device() {
-            Device::Cpu(cpu) => cpu::softmax_forward(cpu, rows, k, x.value().data(), y.data_mut()),
-            Device::Cuda(gpu) => cuda::softmax_forward(gpu, rows, k, x.value().on(gpu)?, y.on_mut(gpu)?)?,
-        }
-        Ok(self.record(&[x], y.clone(), SoftmaxBackward { log: false, size, y }))
+        self.softmax_of(x, false)
     }
 
     /// Computes `x − log Σ exp(x)` over the last axis of `x` `[…, K]`, in the type of `x`.
     pub fn log_softmax(&mut self, x: &Var) -> Result<Var> {
-        let size = rows("log softmax", x)?.into();
+        self.softmax_of(x, true)
+    }
+
+    /// The softmax, or its logarithm.
+    fn softmax_of(&mut self, x: &Var, log: bool) -> Result<Var> {
+        let (rows, k) = rows(if log { "log softmax" } else { "softmax" }, x)?;
         let mut y = Tensor::like(self.device(), x.value(), x.shape())?;
-        let [rows, k] = size;
         match self.device() {
-            Device::Cpu(cpu) => cpu::log_softmax_forward(cpu, rows, k, x.value().data(), y.data_mut()),
+            Device::Cpu(cpu) => {
+                let forward = if log { cpu::log_softmax_forward } else { cpu::softmax_forward };
+                forward(cpu, rows, k, x.value().data(), y.data_mut());
+            }
             Device::Cuda(gpu) => {
-                cuda::log_softmax_forward(gpu, rows, k, x.value().on(gpu)?, y.on_mut(gpu)?)?;
+                let forward = if log { cuda::log_softmax_forward } else { cuda::softmax_forward };
+                forward(gpu, rows, k, x.value().on(gpu)?, y.on_mut(gpu)?)?;
             }
         }
-        Ok(self.record(&[x], y.clone(), SoftmaxBackward { log: true, size, y }))
+        Ok(self.record(&[x], y.clone(), SoftmaxBackward { log, size: [rows, k], y }))
     }
 }
 
