@@ -69,30 +69,38 @@ proptest! {
         let ([on_a, on_b], on_targets) = ([&a, &b].map(|x| put(gpu, F32, x)), gpu.upload_u32(&targets).unwrap());
         let (scale, on_scale, s, t) = (1.5, put(gpu, F32, &[1.5]), f64::from(smoothing), f64::from(temperature));
 
-        let loss = |fill: &dyn Fn(&mut cuda::DeviceBuffer) -> cuda::Result<()>, want: f64| {
-            check_close("loss", &filled(gpu, F32, 1, |loss| fill(loss).unwrap()), &[want], 4e-6);
+        // A result is `factor` times a sum over probabilities and their logarithms, and so is its error.
+        let loss = |factor: f64, fill: &dyn Fn(&mut cuda::DeviceBuffer) -> cuda::Result<()>, want: f64| {
+            let got = filled(gpu, F32, 1, |loss| fill(loss).unwrap());
+            check_close("loss", &got, &[want], 4e-6 * factor);
         };
-        let grad = |fill: &dyn Fn(&mut cuda::DeviceBuffer) -> cuda::Result<()>, want: Vec<f64>| {
-            check_close("gradient", &filled(gpu, F32, len, |grad| fill(grad).unwrap()), &want, 2e-6);
+        let grad = |factor: f64, fill: &dyn Fn(&mut cuda::DeviceBuffer) -> cuda::Result<()>, want: Vec<f64>| {
+            let got = filled(gpu, F32, len, |grad| fill(grad).unwrap());
+            check_close("gradient", &got, &want, 2e-6 * factor);
         };
         loss(
+            1.0,
             &|loss| cuda::cross_entropy_forward(gpu, [rows, k], &on_a, &on_targets, smoothing, loss),
             reference::cross_entropy_forward([rows, k], &a, &targets, s),
         );
         grad(
+            1.0,
             &|d| cuda::cross_entropy_input_grad(gpu, [rows, k], &on_a, &on_targets, smoothing, &on_scale, d),
             wanted(len, |d| reference::cross_entropy_input_grad([rows, k], &a, &targets, s, scale, d)),
         );
         loss(
+            t * t,
             &|loss| cuda::kl_divergence_forward(gpu, [rows, k], &on_a, &on_b, temperature, loss),
             reference::kl_divergence_forward([rows, k], &a, &b, t),
         );
         grad(
+            t * scale,
             &|d| cuda::kl_divergence_input_grad(gpu, [rows, k], &on_a, &on_b, temperature, &on_scale, d),
             wanted(len, |d| reference::kl_divergence_input_grad([rows, k], &a, &b, t, scale, d)),
         );
-        loss(&|loss| cuda::mse_forward(gpu, &on_a, &on_b, loss), reference::mse_forward(&a, &b));
+        loss(1.0, &|loss| cuda::mse_forward(gpu, &on_a, &on_b, loss), reference::mse_forward(&a, &b));
         grad(
+            1.0,
             &|d| cuda::mse_input_grad(gpu, &on_a, &on_b, &on_scale, d),
             wanted(len, |d| reference::mse_input_grad(&a, &b, scale, d)),
         );
