@@ -7,12 +7,12 @@
 //! ```
 //!
 //! With few rows of the batch, a layer is bound by reading its weight once, so leaving out zeros pays at once; with
-//! many, by arithmetic, where panels are best. Costs are in cycles per vector of weights, as measured on one core of a
-//! Zen 4. The estimate depends neither on the number of threads nor on a measurement;
+//! many, by arithmetic, where panels are best. Costs are in cycles per vector of weights, as measured on one core: of a
+//! Zen 4 with AVX-512, of a Zen 3 with AVX2. The estimate depends neither on the number of threads nor on a measurement;
 //! otherwise results would not be bit-identical from run to run.
 
+use super::bits::rows_at_once;
 use super::lists::CHUNK;
-use super::rows::BATCH;
 use crate::cpu::gemm::tile_kernel::Types;
 use crate::cpu::{Cpu, Isa};
 use crate::dtype::Dtype;
@@ -70,15 +70,10 @@ enum Reason {
 /// The cycles that a core takes to read a byte of a weight whose panels take at most so many bytes: one that may still
 /// be in a core's own cache, in a shared one, or in memory.
 const BYTE: [(usize, f64); 3] = [(4 << 20, 0.04), (16 << 20, 0.067), (usize::MAX, 0.125)];
-/// The cycles of an entry of a list.
-const ENTRY: f64 = 1.7;
 /// The cycles of starting and finishing a list, per row of w and chunk of inputs.
 const LIST_ENDS: f64 = 20.0;
 /// The part of the shorter of two overlapping times, reading and computing, that the longer one does not hide.
 const EXPOSED: f64 = 1.0 / 3.0;
-/// The time of reading values that expanding does not hide, compared to the time of reading alone, with one row of x
-/// and with several, whose multiply-adds leave less room for loads ahead of them.
-const READ: [f64; 2] = [1.0, 1.45];
 /// A sparse layout must be estimated to take at most this fraction of the time of panels, so that the error of the
 /// estimate never makes a layer slower.
 const MARGIN: f64 = 0.92;
@@ -89,16 +84,26 @@ struct Cycles {
     expand: f64,
     /// Multiplying the expanded vector by another row of x.
     row: f64,
+    /// The time of reading values that expanding does not hide, compared to the time of reading alone, with one row of x
+    /// and with several, whose multiply-adds leave less room for loads ahead of them.
+    read: [f64; 2],
+    /// An entry of a list.
+    entry: f64,
     /// Multiplying a vector of a panel by one row of x.
     multiply: f64,
 }
 
 impl Cycles {
-    fn of(isa: Isa) -> Self {
+    /// The cycles for weights of type `dtype`.
+    fn of(isa: Isa, dtype: Dtype) -> Self {
+        let read = [1.0, 1.45];
         match isa {
-            Isa::Avx512 => Self { expand: 2.5, row: 1.1, multiply: 1.0 },
-            Isa::Avx2 => Self { expand: 2.3, row: 1.0, multiply: 0.5 },
-            Isa::Portable => Self { expand: 14.0, row: 1.7, multiply: 1.75 },
+            Isa::Avx512 => Self { expand: 2.5, row: 1.1, read, entry: 1.7, multiply: 1.0 },
+            Isa::Avx2 => {
+                let expand = if dtype == Dtype::Bf16 { 1.8 } else { 2.4 };
+                Self { expand, row: 0.4, read: [EXPOSED; 2], entry: 1.0, multiply: 0.5 }
+            }
+            Isa::Portable => Self { expand: 14.0, row: 1.7, read, entry: 1.7, multiply: 1.75 },
         }
     }
 }
@@ -107,17 +112,17 @@ impl Cycles {
 /// not zero.
 fn estimates(cpu: &Cpu, g: &Linear, dtype: Dtype, density: f64) -> [f64; 3] {
     let tile = &cpu.backend.tiles(Types::with_weights(dtype))[0];
-    let (cycles, lanes, size) = (Cycles::of(cpu.isa()), tile.nr as f64, dtype.bytes() as f64);
+    let (cycles, lanes, size) = (Cycles::of(cpu.isa(), dtype), tile.nr as f64, dtype.bytes() as f64);
     let bytes = g.inputs * g.outputs * dtype.bytes();
     let byte = BYTE.iter().find(|(most, _)| bytes <= *most).map_or(0.0, |(_, byte)| *byte);
     let rows = if g.n == 1 { 1 } else { g.n.next_multiple_of(tile.mr) } as f64;
     let convert = if dtype == Dtype::F32 { 0.0 } else { 1.0 };
     let panels = overlapped(byte * lanes * size, cycles.multiply * rows + convert);
-    let (passes, n) = (g.n.div_ceil(BATCH) as f64, g.n as f64);
+    let (passes, n) = (g.n.div_ceil(rows_at_once(cpu.isa())) as f64, g.n as f64);
     let expand = passes * cycles.expand + (n - passes) * cycles.row;
-    let bits = expand + READ[usize::from(g.n > 1)] * byte * lanes * (density * size + 0.125);
+    let bits = expand + cycles.read[usize::from(g.n > 1)] * byte * lanes * (density * size + 0.125);
     let ends = n * LIST_ENDS * lanes / CHUNK.min(g.inputs) as f64;
-    let entries = f64::max(ENTRY * n, byte * (size + 2.0));
+    let entries = f64::max(cycles.entry * n, byte * (size + 2.0));
     let lists = density * lanes * entries + ends;
     [panels, bits, lists]
 }

@@ -51,6 +51,12 @@ pub(super) trait Weight: Element + bytemuck::Pod + Send + Sync {
     fn round(value: f32) -> Self;
 
     fn widen(self) -> f32;
+
+    /// Moves the elements at `p`, in order, to the lanes whose bits are set in `mask`; the other lanes are zero.
+    ///
+    /// # Safety
+    /// `p..p + LANES` is readable.
+    unsafe fn expand<S: Simd>(s: S, p: *const Self, mask: u32) -> S::F;
 }
 
 impl Weight for f32 {
@@ -62,6 +68,12 @@ impl Weight for f32 {
     fn widen(self) -> f32 {
         self
     }
+
+    #[inline(always)]
+    unsafe fn expand<S: Simd>(s: S, p: *const Self, mask: u32) -> S::F {
+        // SAFETY: guaranteed by the caller.
+        unsafe { s.load_expanded(p, mask) }
+    }
 }
 
 impl Weight for bf16 {
@@ -72,6 +84,12 @@ impl Weight for bf16 {
     #[inline(always)]
     fn widen(self) -> f32 {
         f32::from_bits(u32::from(self.to_bits()) << 16)
+    }
+
+    #[inline(always)]
+    unsafe fn expand<S: Simd>(s: S, p: *const Self, mask: u32) -> S::F {
+        // SAFETY: guaranteed by the caller.
+        unsafe { s.load_expanded_bf16(p, mask) }
     }
 }
 

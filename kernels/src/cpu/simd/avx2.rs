@@ -3,7 +3,7 @@
 use crate::cpu::gemm::dot_tile::dot_tile;
 use crate::cpu::gemm::tile::{Tile, tile};
 use crate::cpu::gemm::tile_kernel::TileKernel;
-use crate::cpu::simd::moves::{COMPRESS, EXPAND, Moves, ZERO};
+use crate::cpu::simd::moves::{COMPRESS, EXPAND, EXPAND_BF16, EXPAND_HALVES, Moves, ZERO};
 use crate::cpu::simd::{Kernel, MAX_LANES, Simd};
 use half::bf16;
 use std::arch::x86_64::*;
@@ -185,6 +185,35 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
+    unsafe fn load_expanded(self, p: *const f32, mask: u32) -> __m256 {
+        let lower = (mask & 0xf).count_ones() as usize;
+        // SAFETY: the caller guarantees eight readable floats; the lower half takes at most the first four, so the upper
+        // one ends among them. A shuffle has 32 bytes.
+        unsafe {
+            let halves = _mm256_loadu2_m128i(p.add(lower).cast(), p.cast());
+            let from = _mm256_load_si256(EXPAND_HALVES.0[usize::from(mask as u8)].as_ptr().cast());
+            _mm256_castsi256_ps(_mm256_shuffle_epi8(halves, from))
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn load_expanded_bf16(self, p: *const bf16, mask: u32) -> __m256 {
+        // SAFETY: the caller guarantees eight readable elements. A shuffle has 32 bytes.
+        unsafe {
+            let both = _mm256_broadcastsi128_si256(_mm_loadu_si128(p.cast()));
+            let from = _mm256_load_si256(EXPAND_BF16.0[usize::from(mask as u8)].as_ptr().cast());
+            _mm256_castsi256_ps(_mm256_shuffle_epi8(both, from))
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn gather(self, p: *const f32, places: &[u16]) -> __m256 {
+        let (fours, _) = places.as_chunks::<4>();
+        // SAFETY: the caller guarantees that each place is readable.
+        unsafe { _mm256_set_m128(gather_four(p, fours[1]), gather_four(p, fours[0])) }
+    }
+
+    #[inline(always)]
     fn compress(self, v: __m256, mask: u32) -> __m256 {
         // SAFETY: `self` proves that the machine has AVX2.
         unsafe { moved(v, &COMPRESS[usize::from(mask as u8)]) }
@@ -216,6 +245,23 @@ pub(super) unsafe fn sum_of_eight(v: __m256) -> f32 {
         let four = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps::<1>(v));
         let two = _mm_add_ps(four, _mm_movehl_ps(four, four));
         _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)))
+    }
+}
+
+/// Reads four floats, whose places are read two at a time: a machine that reads one of each has more loads than it can
+/// start in the time of its other instructions.
+///
+/// # Safety
+/// `p` is readable at each place, and the machine has AVX.
+#[inline(always)]
+pub(super) unsafe fn gather_four(p: *const f32, places: [u16; 4]) -> __m128 {
+    let [a, b]: [u32; 2] = bytemuck::cast(places);
+    // SAFETY: guaranteed by the caller; a word of little-endian x86 holds the first place in its lower half.
+    unsafe {
+        let v = _mm_load_ss(p.add((a & 0xffff) as usize));
+        let v = _mm_insert_ps::<0x10>(v, _mm_load_ss(p.add((a >> 16) as usize)));
+        let v = _mm_insert_ps::<0x20>(v, _mm_load_ss(p.add((b & 0xffff) as usize)));
+        _mm_insert_ps::<0x30>(v, _mm_load_ss(p.add((b >> 16) as usize)))
     }
 }
 

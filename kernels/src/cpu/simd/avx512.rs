@@ -3,7 +3,7 @@
 use crate::cpu::gemm::dot_tile::dot_tile;
 use crate::cpu::gemm::tile::{Tile, tile};
 use crate::cpu::gemm::tile_kernel::TileKernel;
-use crate::cpu::simd::avx2::sum_of_eight;
+use crate::cpu::simd::avx2::{gather_four, sum_of_eight};
 use crate::cpu::simd::{Kernel, MAX_LANES, Simd};
 use half::bf16;
 use std::arch::x86_64::*;
@@ -182,6 +182,17 @@ impl Simd for Avx512 {
     fn expand(self, v: __m512, mask: u32) -> __m512 {
         // SAFETY: `self` proves that the machine has AVX-512.
         unsafe { _mm512_maskz_expand_ps(mask as __mmask16, in_register(v)) }
+    }
+
+    #[inline(always)]
+    unsafe fn gather(self, p: *const f32, places: &[u16]) -> __m512 {
+        let (fours, _) = places.as_chunks::<4>();
+        // SAFETY: the caller guarantees that each place is readable.
+        unsafe {
+            let lower = _mm256_set_m128(gather_four(p, fours[1]), gather_four(p, fours[0]));
+            let upper = _mm256_set_m128(gather_four(p, fours[3]), gather_four(p, fours[2]));
+            _mm512_insertf32x8::<1>(_mm512_castps256_ps512(lower), upper)
+        }
     }
 
     #[inline(always)]

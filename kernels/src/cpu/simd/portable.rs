@@ -144,6 +144,16 @@ impl Simd for Portable {
     }
 
     #[inline(always)]
+    unsafe fn gather(self, p: *const f32, places: &[u16]) -> f32x8 {
+        let mut lanes = [0.0; 8];
+        for (lane, &place) in lanes.iter_mut().zip(&places[..8]) {
+            // SAFETY: the caller guarantees that each place is readable.
+            *lane = unsafe { *p.add(usize::from(place)) };
+        }
+        f32x8::new(lanes)
+    }
+
+    #[inline(always)]
     fn compress(self, v: f32x8, mask: u32) -> f32x8 {
         moved(v, &COMPRESS[usize::from(mask as u8)])
     }
