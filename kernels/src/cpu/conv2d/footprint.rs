@@ -87,7 +87,7 @@ impl Footprint {
     }
 
     /// Computes the footprint of a compact convolution of the outer geometry `g`, which gathers the live channels of
-    /// `index` into a separate buffer.
+    /// `index`.
     pub fn compact(cpu: &Cpu, g: &Conv2d, index: &CompactIndex, packing: Packing) -> Self {
         Self::compact_of_images(cpu, g, g.n, index, packing)
     }
@@ -111,7 +111,17 @@ impl Footprint {
         let product =
             |sizes: &[usize]| sizes.iter().fold(4, |bytes: u64, &size| bytes.saturating_mul(size as u64));
         let copy = product(&inner.w_shape());
-        let borrowed = needs.borrowed.max(product(&inner.x_shape())).max(product(&[g.o]));
-        Self { packed: needs.packed.saturating_add(lists).saturating_add(copy), borrowed, ..needs }
+        let direct =
+            || matches!(Layout::choose(cpu, &inner, &pattern, packing, Dtype::F32).1, Layout::Panels(_));
+        // Tasks gather the pixels of their block, or a pass of its own gathers all of them.
+        let (gathered, blocks) = match gather::in_tasks(g) && direct() {
+            true => (0, product(&[cpu.thread_count(), BLOCK as usize, inner.c])),
+            false => (product(&inner.x_shape()), 0),
+        };
+        Self {
+            packed: needs.packed.saturating_add(lists).saturating_add(copy),
+            borrowed: needs.borrowed.max(gathered).max(product(&[g.o])),
+            workspaces: needs.workspaces.saturating_add(blocks),
+        }
     }
 }

@@ -9,9 +9,10 @@
 //!     compress the lanes whose channel is live; store a whole vector     the next one overwrites its end
 //! ```
 //!
-//! Most of its time is that of reading the wide image (1 MB for 1×1, 256 → 64 at 32², of which half are live: 78 of 223 µs on
-//! AVX2, whether vectors are compressed or listed channels copied). An index list in the product's tile would read the same
-//! lines, so the pass stays apart.
+//! A task of a direct 1×1 convolution gathers the pixels that it multiplies, which then lie in its core's caches. Windows of
+//! other kernels overlap, and Winograd's algorithm transforms its pixels first, so that a pass of its own gathers the whole
+//! image for them. Most of its time is that of reading the wide image, which an index list in the product's tile would read,
+//! too.
 
 use super::scatter::bits;
 use crate::cpu::Cpu;
@@ -47,8 +48,17 @@ pub(super) fn inner(g: &Conv2d, index: &CompactIndex) -> (Conv2d, Pattern) {
 /// The convolution that reads the gathered image in place of `g`: a kernel of one pixel reads only one pixel of each
 /// stride, so that only those are gathered.
 pub(super) fn read(g: &Conv2d) -> Conv2d {
-    let pointwise = [g.kh, g.kw] == [1; 2] && g.padded() == [g.h, g.w];
-    if pointwise { Conv2d { h: g.oh(), w: g.ow(), stride: [1; 2], ..*g } } else { *g }
+    if is_pointwise(g) { Conv2d { h: g.oh(), w: g.ow(), stride: [1; 2], ..*g } } else { *g }
+}
+
+/// Whether each window is one pixel.
+fn is_pointwise(g: &Conv2d) -> bool {
+    [g.kh, g.kw] == [1; 2] && g.padded() == [g.h, g.w]
+}
+
+/// Whether the windows are the pixels one after another. A task of the direct product then gathers its own.
+pub(super) fn in_tasks(g: &Conv2d) -> bool {
+    is_pointwise(g) && g.stride == [1; 2]
 }
 
 impl Gather {
@@ -83,6 +93,17 @@ impl Gather {
         });
     }
 
+    /// Copies the live channels of some pixels that lie one after another.
+    pub(super) fn pixels(&self, cpu: &Cpu, from: &[f32], to: &mut [f32]) {
+        assert_eq!(from.len() / self.channels, to.len() / self.width(), "as many pixels are written as read");
+        cpu.dispatch(Compress { gather: self, from, step: 1, to });
+    }
+
+    /// The number of channels of the images that are gathered from.
+    pub(super) fn channels(&self) -> usize {
+        self.channels
+    }
+
     /// Copies the live channels of all pixels of `x`.
     pub(super) fn run_all(&self, cpu: &Cpu, x: &[f32], gathered: &mut [f32]) {
         // A thread copies this many floats while another one wakes up.
@@ -91,9 +112,7 @@ impl Gather {
         let pixels = FLOATS.div_ceil(c);
         cpu.run(|| {
             let parts = gathered.par_chunks_mut(pixels * width).zip(x.par_chunks(pixels * c));
-            cpu.divide(parts).for_each(|(to, from)| {
-                cpu.dispatch(Compress { gather: self, from, step: 1, to });
-            });
+            cpu.divide(parts).for_each(|(to, from)| self.pixels(cpu, from, to));
         });
     }
 }
@@ -112,16 +131,29 @@ impl Kernel for Compress<'_> {
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         let &Gather { live, ref bits, carrier, channels } = self.gather;
-        let width = self.gather.width();
-        for (to, from) in self.to.chunks_exact_mut(width).zip(self.from.chunks(self.step * channels)) {
-            let mut next = 0;
-            for (vector, from) in from[..channels].chunks(S::LANES).enumerate() {
+        let (width, to) = (self.gather.width(), self.to);
+        let whole = channels / S::LANES;
+        for (pixel, from) in (0..to.len() / width).zip(self.from.chunks(self.step * channels)) {
+            let (from, mut next) = (&from[..channels], pixel * width);
+            let last = next + live;
+            // Storing a part of a vector takes longer, so a whole one extends into the next pixel, which is written later.
+            let whole = if last + S::LANES <= to.len() { whole } else { 0 };
+            for vector in 0..whole {
                 let mask = s.mask(bits, vector);
-                let end = width.min(next + S::LANES);
-                s.put(&mut to[next..end], s.compress(s.get(from), mask));
+                // SAFETY: a pixel has `whole` vectors, and there is room for one behind the last live channel.
+                unsafe {
+                    let v = s.load(from.as_ptr().add(vector * S::LANES));
+                    s.store(to.as_mut_ptr().add(next), s.compress(v, mask));
+                }
                 next += mask.count_ones() as usize;
             }
-            to[live..].fill(if carrier { 1.0 } else { 0.0 });
+            for (vector, from) in (whole..).zip(from[whole * S::LANES..].chunks(S::LANES)) {
+                let mask = s.mask(bits, vector);
+                let count = mask.count_ones() as usize;
+                s.put(&mut to[next..next + count], s.compress(s.get(from), mask));
+                next += count;
+            }
+            to[last..][..width - live].fill(if carrier { 1.0 } else { 0.0 });
         }
     }
 }

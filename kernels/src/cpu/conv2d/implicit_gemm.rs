@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  for block of ~128 windows, group of panels          one task; no other task writes its parts of y
-//!    find A's row pointers: taps × windows              once, for all panels
+//!    find A's row pointers: taps × windows              once, for all panels; or gather the live channels of A's rows
 //!    for panel of up to 48 filters                      packed weights stream from the L2 cache
 //!      for chunk of the reduction                       as much of a panel as that cache holds
 //!        for tile of 8 windows                          tile kernel, one call: taps × channels in registers
@@ -12,6 +12,7 @@
 //! therefore bit-identical for any number of threads.
 
 use super::Epilogue;
+use super::gather::Gather;
 use super::scatter::Scatter;
 use super::windows::Windows;
 use crate::cpu::Cpu;
@@ -48,6 +49,8 @@ const TASKS_PER_THREAD: usize = 4;
 pub(super) struct ImplicitGemm<'a> {
     pub windows: Windows<'a>,
     pub source: &'a [f32],
+    /// Where the windows' pixels, which are contiguous, are gathered from the wider ones of `source`.
+    pub gather: Option<&'a Gather>,
     /// A row of zeros, for taps in the padding and slots without a window.
     pub zeros: &'a [f32],
     pub panels: &'a [Panel],
@@ -73,14 +76,17 @@ impl ImplicitGemm<'_> {
         );
         let windows = self.windows.count();
         let mr = self.panels[0].kernel.mr;
-        let wanted = TASKS_PER_THREAD * cpu.thread_count();
+        let wanted = if cpu.thread_count() == 1 { 1 } else { TASKS_PER_THREAD * cpu.thread_count() };
         // Panels are divided first, because smaller blocks would load each panel more often. But a scatter's panels
         // meet in the middle of a cache line, for which two threads would fight if they wrote the same pixels.
         let fought_over = self.scatter.is_some() && cpu.thread_count() > 1;
-        let wanted_blocks = if fought_over { wanted } else { wanted.div_ceil(self.panels.len()) };
+        // Each group of panels gathers its pixels anew.
+        let by_windows = fought_over || self.gather.is_some();
+        let wanted_blocks = if by_windows { wanted } else { wanted.div_ceil(self.panels.len()) };
         let smallest = MIN_BLOCK / mr * mr;
         let block = windows.div_ceil(wanted_blocks).next_multiple_of(mr).clamp(smallest, BLOCK / mr * mr);
         let blocks = windows.div_ceil(block);
+        let wanted = if self.gather.is_some() { cpu.thread_count() } else { wanted };
         let groups = wanted.div_ceil(blocks).min(self.panels.len());
         let panels_each = self.panels.len().div_ceil(groups);
         let groups = self.panels.len().div_ceil(panels_each);
@@ -109,10 +115,18 @@ impl ImplicitGemm<'_> {
         let Workspace { rows, out, floats } = workspace;
         let mr = self.panels[0].kernel.mr;
         let stride = count.next_multiple_of(mr);
-        let scattered = Workspace::floats(floats, if self.scatter.is_some() { count * MAX_NR } else { 0 });
+        let scattered = if self.scatter.is_some() { count * MAX_NR } else { 0 };
+        let gathered = if self.gather.is_some() { count * self.windows.channels } else { 0 };
+        let (scattered, gathered) = Workspace::floats(floats, scattered + gathered).split_at_mut(scattered);
         self.windows.targets(first, count, out);
-        self.windows.rows(self.source, self.zeros, first, count, stride, rows);
-        let contiguous = self.windows.are_contiguous();
+        if let Some(gather) = self.gather {
+            let from = gather.channels() * first..gather.channels() * (first + count);
+            gather.pixels(cpu, &self.source[from], gathered);
+            self.windows.rows_of_pixels(gathered, self.zeros, stride, rows);
+        } else {
+            self.windows.rows(self.source, self.zeros, first, count, stride, rows);
+        }
+        let contiguous = self.windows.are_contiguous() && self.gather.is_none();
         for index in panels.clone() {
             let panel = &self.panels[index];
             // The first panel reads the pixels from far away; the others find them in the cache.

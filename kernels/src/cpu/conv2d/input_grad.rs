@@ -143,6 +143,7 @@ pub fn conv2d_input_grad(cpu: &Cpu, g: &Conv2d, dy: &[f32], w: &[f32], dx: &mut 
         let product = ImplicitGemm {
             windows,
             source: dy,
+            gather: None,
             zeros,
             panels: &panels,
             packed: bytemuck::cast_slice(packed),

@@ -234,8 +234,16 @@ impl PackedConv2d {
         Product { x, zeros: &self.zeros, packed: &self.data, epilogue: *epilogue, layouts }
     }
 
-    /// Computes the product of the gathered images `x` of `g` and scatters it to `y`.
-    fn product(&self, cpu: &Cpu, g: &Conv2d, x: &[f32], epilogue: &Epilogue, y: &mut [f32]) {
+    /// Computes the product of the images `x` of `g`, whose pixels may be left to [gather](gather::in_tasks), and
+    /// scatters it to `y`.
+    fn product(
+        &self,
+        cpu: &Cpu,
+        g: &Conv2d,
+        (x, gather): (&[f32], Option<&Gather>),
+        epilogue: &Epilogue,
+        y: &mut [f32],
+    ) {
         let scatter = self.scatter.as_ref();
         match &self.layout {
             Layout::Depthwise if depthwise_rows::applies(g) => {
@@ -264,6 +272,7 @@ impl PackedConv2d {
                 let product = ImplicitGemm {
                     windows,
                     source: padded.as_deref().unwrap_or(x),
+                    gather,
                     zeros: &self.zeros,
                     panels,
                     packed: self.data.bytes(),
@@ -382,10 +391,13 @@ pub fn conv2d_forward_packed(
     w.check(g, x, epilogue, y);
     let bias = w.constants.as_ref().map(|constants| constants.bias(cpu, epilogue.bias));
     let epilogue = &Epilogue { bias: bias.as_deref().or(epilogue.bias), ..*epilogue };
-    let Some(gather) = &w.gather else { return w.product(cpu, g, x, epilogue, y) };
+    let Some(gather) = &w.gather else { return w.product(cpu, g, (x, None), epilogue, y) };
     // Targets are pixels of the outer width; the scatter finds their columns.
     let inner = gather::read(&w.inner(g));
+    if matches!(w.layout, Layout::Panels(_)) && gather::in_tasks(g) {
+        return w.product(cpu, &inner, (x, Some(gather)), epilogue, y);
+    }
     let mut gathered = cpu.scratch(inner.x_len());
     gather.run(cpu, g, x, &mut gathered);
-    w.product(cpu, &inner, &gathered, epilogue, y);
+    w.product(cpu, &inner, (&gathered, None), epilogue, y);
 }

@@ -142,7 +142,7 @@ pub(super) fn bits_len(len: usize) -> usize {
 }
 
 /// The number of pixels that share the mask of a vector: their output lines stay in the L1 cache.
-const PIXELS: usize = 16;
+const PIXELS: usize = 8;
 
 /// Writes the output columns `columns` of some pixels. The first computed value of a row belongs to the first live
 /// column of the range.

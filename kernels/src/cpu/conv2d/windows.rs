@@ -127,6 +127,21 @@ impl<'a> Windows<'a> {
         });
     }
 
+    /// Fills `rows` like [`rows`](Self::rows) for [contiguous](Self::are_contiguous) windows whose pixels are `pixels`.
+    pub(in crate::cpu) fn rows_of_pixels(
+        &self,
+        pixels: &[f32],
+        zeros: &[f32],
+        stride: usize,
+        rows: &mut Vec<*const f32>,
+    ) {
+        assert!(self.are_contiguous() && self.row_len == self.channels, "one pixel per window");
+        assert!(zeros.len() >= self.row_len, "{} zeros stand for rows of {}", zeros.len(), self.row_len);
+        rows.clear();
+        rows.extend(pixels.chunks_exact(self.channels).map(|pixel| pixel.as_ptr()));
+        rows.resize(stride, zeros.as_ptr());
+    }
+
     /// Fills `out` with the offsets of the target pixels of the windows `first .. first + count`.
     pub(in crate::cpu) fn targets(&self, first: usize, count: usize, out: &mut Vec<usize>) {
         out.clear();

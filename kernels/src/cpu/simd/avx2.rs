@@ -215,8 +215,9 @@ impl Simd for Avx2 {
 
     #[inline(always)]
     fn compress(self, v: __m256, mask: u32) -> __m256 {
-        // SAFETY: `self` proves that the machine has AVX2.
-        unsafe { moved(v, &COMPRESS[usize::from(mask as u8)]) }
+        let from = &COMPRESS[usize::from(mask as u8)];
+        // SAFETY: `self` proves that the machine has AVX2; `from` has eight bytes.
+        unsafe { _mm256_permutevar8x32_ps(v, _mm256_cvtepu8_epi32(_mm_loadl_epi64(from.as_ptr().cast()))) }
     }
 
     #[inline(always)]

@@ -126,8 +126,8 @@ pub trait Simd: Copy + Send + Sync + 'static {
     /// Panics if `places` has fewer than `LANES`.
     unsafe fn gather(self, p: *const f32, places: &[u16]) -> Self::F;
 
-    /// Moves the lanes of `v` whose bits are set in `mask` to the first lanes, in order; the rest is zero. This is the
-    /// inverse of [`expand`](Self::expand).
+    /// Moves the lanes of `v` whose bits are set in `mask` to the first lanes, in order; the others are
+    /// unspecified. This is the inverse of [`expand`](Self::expand).
     fn compress(self, v: Self::F, mask: u32) -> Self::F;
 
     /// The lanes of `a` whose bits are set in `mask`, and those of `b` elsewhere.
@@ -340,7 +340,12 @@ mod tests {
                 for got in [expanded, loaded, loaded_bf16] {
                     assert_eq!(got, want_expanded, "{} expand by {mask:b}", cpu.isa());
                 }
-                assert_eq!(compressed, want_compressed, "{} compress by {mask:b}", cpu.isa());
+                assert_eq!(
+                    compressed[..set.len()],
+                    want_compressed[..set.len()],
+                    "{} compress by {mask:b}",
+                    cpu.isa()
+                );
                 let want = std::array::from_fn(|lane| match set.contains(&lane) {
                     true => v[lane],
                     false if lane < lanes => -1.0,
