@@ -4,6 +4,7 @@
 
 use super::algorithm::Packing;
 use super::gather;
+use super::implicit_gemm::WAITING;
 use super::layout::Layout;
 use super::packed::computes_dead_filters;
 use super::padded;
@@ -63,7 +64,8 @@ impl Footprint {
         let floats = |count: usize| 4 * count as u64;
         let taps = g.kh as u64 * g.kw as u64;
         // Lists of pointers grow by doubling.
-        let tables = cpu.thread_count() as u64 * BLOCK * (2 * 8 * (taps + 1) + floats(MAX_NR));
+        let tables = cpu.thread_count() as u64
+            * (BLOCK * 2 * 8 * (taps + 1) + floats(WAITING.max(BLOCK as usize * MAX_NR)));
         let bits = bits_len(pattern.shape()[0]) as u64;
         let index = if pattern.has_dead_filters() { floats(pattern.filters().len()) + bits } else { 0 };
         // The places of taps in lanes, whose lists grow by doubling, too.

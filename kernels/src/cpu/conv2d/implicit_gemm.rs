@@ -19,7 +19,7 @@ use crate::cpu::Cpu;
 use crate::cpu::device::shared::Shared;
 use crate::cpu::device::shelf::Workspace;
 use crate::cpu::gemm::panels::Panel;
-use crate::cpu::gemm::tile::{MAX_NR, Rows, Tile};
+use crate::cpu::gemm::tile::{Rows, Tile};
 use rayon::prelude::*;
 
 /// The number of windows per task, rounded down to whole tiles: enough to use a panel loaded from memory often, few
@@ -41,8 +41,15 @@ const CHUNK: usize = 5120;
 /// they are fetched early. For a smaller one, prefetching takes more time than it saves.
 const FAR: usize = 1 << 18;
 
+/// The number of floats that wait to be scattered together, in the L2 cache: where the columns of two scatters meet, they
+/// store parts of a vector, which takes longer.
+pub(super) const WAITING: usize = 1 << 15;
+
 /// The number of tasks per thread, if the shape allows it, to even out their lengths.
 const TASKS_PER_THREAD: usize = 4;
+
+/// The same if only windows are divided, so that each task loads all panels.
+const BLOCKS_PER_THREAD: usize = 2;
 
 /// A product of windows and packed panels.
 #[derive(Clone, Copy)]
@@ -76,17 +83,21 @@ impl ImplicitGemm<'_> {
         );
         let windows = self.windows.count();
         let mr = self.panels[0].kernel.mr;
-        let wanted = if cpu.thread_count() == 1 { 1 } else { TASKS_PER_THREAD * cpu.thread_count() };
         // Panels are divided first, because smaller blocks would load each panel more often. But a scatter's panels
-        // meet in the middle of a cache line, for which two threads would fight if they wrote the same pixels.
-        let fought_over = self.scatter.is_some() && cpu.thread_count() > 1;
-        // Each group of panels gathers its pixels anew.
-        let by_windows = fought_over || self.gather.is_some();
+        // meet in the middle of a cache line, for which two threads would fight if they wrote the same pixels, and each
+        // group of panels would gather its pixels anew.
+        let by_windows = self.gather.is_some() || self.scatter.is_some();
+        let threads = cpu.thread_count();
+        let wanted = match (threads, by_windows) {
+            (1, _) => 1,
+            (_, true) => threads * BLOCKS_PER_THREAD,
+            (_, false) => threads * TASKS_PER_THREAD,
+        };
         let wanted_blocks = if by_windows { wanted } else { wanted.div_ceil(self.panels.len()) };
         let smallest = MIN_BLOCK / mr * mr;
         let block = windows.div_ceil(wanted_blocks).next_multiple_of(mr).clamp(smallest, BLOCK / mr * mr);
         let blocks = windows.div_ceil(block);
-        let wanted = if self.gather.is_some() { cpu.thread_count() } else { wanted };
+        let wanted = if self.gather.is_some() { threads } else { wanted };
         let groups = wanted.div_ceil(blocks).min(self.panels.len());
         let panels_each = self.panels.len().div_ceil(groups);
         let groups = self.panels.len().div_ceil(panels_each);
@@ -115,9 +126,11 @@ impl ImplicitGemm<'_> {
         let Workspace { rows, out, floats } = workspace;
         let mr = self.panels[0].kernel.mr;
         let stride = count.next_multiple_of(mr);
-        let scattered = if self.scatter.is_some() { count * MAX_NR } else { 0 };
+        let nr = self.panels[panels.clone()].iter().map(|panel| panel.kernel.nr).max().unwrap_or(1);
+        let together = self.scatter.map_or(panels.len(), |_| (WAITING / (count * nr)).max(1));
+        let row = if self.scatter.is_some() { together * nr } else { 0 };
         let gathered = if self.gather.is_some() { count * self.windows.channels } else { 0 };
-        let (scattered, gathered) = Workspace::floats(floats, scattered + gathered).split_at_mut(scattered);
+        let (waiting, gathered) = Workspace::floats(floats, count * row + gathered).split_at_mut(count * row);
         self.windows.targets(first, count, out);
         if let Some(gather) = self.gather {
             let from = gather.channels() * first..gather.channels() * (first + count);
@@ -127,22 +140,26 @@ impl ImplicitGemm<'_> {
             self.windows.rows(self.source, self.zeros, first, count, stride, rows);
         }
         let contiguous = self.windows.are_contiguous() && self.gather.is_none();
-        for index in panels.clone() {
-            let panel = &self.panels[index];
-            // The first panel reads the pixels from far away; the others find them in the cache.
-            let streams = (contiguous && index == panels.start).then_some(self.windows.channels);
-            let shape =
-                Reduction { segments: self.windows.taps.len(), len: self.len, stride, count, streams };
-            match self.scatter {
-                None => self.panel(panel, &shape, rows, out, y.as_mut_ptr(), &self.epilogue),
-                Some(scatter) => {
-                    let local: [usize; BLOCK] = std::array::from_fn(|p| p * MAX_NR);
-                    let plain = Epilogue::default();
-                    let tile = Panel { start: 0, ..*panel };
-                    self.panel(&tile, &shape, rows, &local, scattered.as_mut_ptr(), &plain);
-                    let rows = scattered.chunks_exact(MAX_NR);
-                    scatter.expand(cpu, panel.columns(), &out[..count], rows, &self.epilogue, y);
+        let local: [usize; BLOCK] = std::array::from_fn(|p| p * row);
+        for begin in panels.clone().step_by(together) {
+            let part = begin..panels.end.min(begin + together);
+            let columns = self.panels[begin].start..self.panels[part.end - 1].columns().end;
+            for index in part {
+                let panel = &self.panels[index];
+                // The first panel reads the pixels from far away; the others find them in the cache.
+                let streams = (contiguous && index == panels.start).then_some(self.windows.channels);
+                let shape =
+                    Reduction { segments: self.windows.taps.len(), len: self.len, stride, count, streams };
+                if self.scatter.is_none() {
+                    self.panel(panel, &shape, rows, out, y.as_mut_ptr(), &self.epilogue);
+                } else {
+                    let tile = Panel { start: panel.start - columns.start, ..*panel };
+                    self.panel(&tile, &shape, rows, &local, waiting.as_mut_ptr(), &Epilogue::default());
                 }
+            }
+            if let Some(scatter) = self.scatter {
+                let rows = waiting.chunks_exact(row);
+                scatter.expand(cpu, columns, &out[..count], rows, &self.epilogue, y);
             }
         }
     }

@@ -9,7 +9,7 @@
 //! Every column is written once, in whole vectors, by the pass that has the computed values in its cache.
 
 use super::Epilogue;
-use super::winograd::refuses;
+use super::winograd::{LineShape, line_refuses, refuses};
 use crate::cpu::Cpu;
 use crate::cpu::device::shared::Shared;
 use crate::cpu::gemm::tile_kernel::Types;
@@ -124,8 +124,15 @@ pub(super) fn pays(cpu: &Cpu, g: &Conv2d, pattern: &Pattern) -> bool {
     let vectors = |counts: Vec<usize>| counts.iter().map(|count| count.div_ceil(lanes)).sum::<usize>();
     let all = vectors(vec![g.o / g.groups; g.groups]);
     let saved = all - vectors(pattern.filters_by_group(g.groups));
-    // Winograd's F(4×4) takes 36 products for 16 pixels.
-    let steps = if refuses(g).is_none() { g.c * 36 / 16 } else { g.w_len() / g.o };
+    // Winograd's F(4×4) takes 36 products for 16 pixels; along rows, its products of a tile belong to four.
+    let steps = if refuses(g).is_none() {
+        g.c * 36 / 16
+    } else if line_refuses(g).is_none() {
+        let shape = LineShape::new(g);
+        shape.points() * shape.reduced() / 4
+    } else {
+        g.w_len() / g.o
+    };
     saved * steps > all * SCATTER[usize::from(lanes <= 8)]
 }
 
