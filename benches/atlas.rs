@@ -62,7 +62,7 @@ fn run(arguments: &Arguments) -> Result<()> {
             total: arguments.budget.map(|minutes| Duration::from_secs(60 * u64::from(minutes))),
         },
     };
-    let rows = sweep.run(&devices, |progress| {
+    let rows = sweep.run(&devices, Vec::new(), |progress| {
         eprintln!("{}/{}: {}", progress.cell + 1, progress.cells, progress.what);
         Ok(())
     })?;

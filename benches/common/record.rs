@@ -28,17 +28,7 @@ impl<Row: serde::de::DeserializeOwned> Record<Row> {
     /// # Errors
     /// If the file is missing or a row is malformed; the error names file and line.
     pub fn read(path: &Path) -> Result<Self> {
-        let text = std::fs::read_to_string(path).map_err(|e| Error::file(path, e))?;
-        let comments = text.lines().map_while(|line| line.strip_prefix("# "));
-        let pair =
-            |line: &str| line.split_once(": ").map(|(key, value)| (key.to_string(), value.to_string()));
-        let provenance = comments.filter_map(pair).collect();
-        let rows: Vec<Row> = csv::ReaderBuilder::new()
-            .comment(Some(b'#'))
-            .from_reader(text.as_bytes())
-            .deserialize()
-            .collect::<std::result::Result<_, _>>()
-            .map_err(|e| Error::file(path, e))?;
+        let (provenance, rows) = lopper::atlas::read(path)?;
         match rows.is_empty() {
             true => Err(Error::file(path, "the file has no rows")),
             false => Ok(Self { provenance, rows }),

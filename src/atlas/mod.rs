@@ -35,7 +35,7 @@ pub use layer::{Layer, Operation, of_graph};
 pub use machine::cpu_model;
 pub use page::page;
 pub use pattern::Kind;
-pub use record::{Row, round, write};
+pub use record::{Recorded, Row, read, round, write};
 pub use sweep::{Limits, Progress, Sweep};
 pub use table::{LEGEND, Table, markdown};
 pub use way::{Packed, Way};

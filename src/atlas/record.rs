@@ -1,7 +1,8 @@
 //! The result file of a sweep: CSV under comments that state what was measured, where, and by which command.
 
 use super::way::Way;
-use lopper_engine::{Result, atomic};
+use lopper_engine::{Error, Result, atomic, input};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::io;
 use std::path::Path;
@@ -60,6 +61,9 @@ pub struct Row {
     pub peak_gflops: Option<f64>,
 }
 
+/// Layer, device, batch, threads and sparsity.
+pub(super) type Cell = (String, String, usize, usize, u32);
+
 impl Row {
     /// GFLOP/s of the multiply-accumulates of nonzero weights.
     pub fn live_gflops(&self) -> f64 {
@@ -74,6 +78,11 @@ impl Row {
     /// Whether the way may skip zeros; the others are dense.
     pub fn is_sparse(&self) -> bool {
         Way::DENSE.iter().all(|way| way.to_string() != self.way)
+    }
+
+    /// What tells the cells of a sweep apart.
+    pub(super) fn cell(&self) -> Cell {
+        (self.layer.clone(), self.device.clone(), self.batch, self.threads, self.sparsity)
     }
 
     /// Whether both rows belong to one cell, apart from their sparsity.
@@ -102,4 +111,20 @@ pub fn write(path: &Path, head: &[(String, String)], rows: &[impl Serialize]) ->
         rows.iter().try_for_each(|row| writer.serialize(row)).map_err(io::Error::other)?;
         writer.flush()
     })
+}
+
+/// The header of a result file, and its rows.
+pub type Recorded<R> = (Vec<(String, String)>, Vec<R>);
+
+/// Reads a file of [`write`].
+///
+/// # Errors
+/// If it cannot be read or has other columns; the error names the line.
+pub fn read<R: DeserializeOwned>(path: &Path) -> Result<Recorded<R>> {
+    let text = input::read_to_string(path)?;
+    let head = text.lines().map_while(|line| line.strip_prefix("# ")?.split_once(": "));
+    let head = head.map(|(key, value)| (key.to_string(), value.to_string())).collect();
+    let mut reader = csv::ReaderBuilder::new().comment(Some(b'#')).from_reader(text.as_bytes());
+    let rows: std::result::Result<Vec<R>, _> = reader.deserialize().collect();
+    Ok((head, rows.map_err(|e| Error::file(path, format!("not a result file: {e}")))?))
 }

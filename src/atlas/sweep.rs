@@ -6,12 +6,13 @@ use super::cpu::OnCpu;
 use super::cuda::OnCuda;
 use super::layer::{Layer, Operation};
 use super::problem::{Data, Problem};
-use super::record::{Row, round};
+use super::record::{Cell, Row, round};
 use super::timing::Rounds;
 use super::way::{Packed, Way};
 use lopper_engine::{Device, Result, memory};
 use lopper_kernels::buffer::Buffer;
 use lopper_kernels::cpu::Cpu;
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -52,6 +53,8 @@ pub struct Progress<'a> {
     pub layer: &'a str,
     /// Layer, batch, threads and sparsity, for messages.
     pub what: String,
+    /// The rows of the cells before it.
+    pub rows: &'a [Row],
 }
 
 /// A computation with what is reported about it.
@@ -65,7 +68,8 @@ struct Entry<'a> {
 }
 
 impl Sweep {
-    /// Measures every cell on every device. `before` is called before each cell, with its position.
+    /// Measures every cell on every device, except those of `known`, the rows of an earlier sweep that was interrupted.
+    /// `before` is called before each cell that is measured, with its position.
     ///
     /// # Errors
     /// If a result is wrong, memory does not suffice, a device fails, or `before` returns an error, which ends the
@@ -73,9 +77,12 @@ impl Sweep {
     pub fn run(
         &self,
         devices: &[Device],
+        known: Vec<Row>,
         mut before: impl FnMut(&Progress) -> Result<()>,
     ) -> Result<Vec<Row>> {
         self.require_memory()?;
+        let mut measured: HashMap<Cell, Vec<Row>> = HashMap::new();
+        known.into_iter().for_each(|row| measured.entry(row.cell()).or_default().push(row));
         let cells = self.layers.len() * self.batches.len() * devices.len() * self.sparsities.len();
         let (mut rows, mut cell, begin) = (Vec::new(), 0, Instant::now());
         for layer in &self.layers {
@@ -83,22 +90,27 @@ impl Sweep {
                 let data = Data::new(layer.operation.of_batch(batch));
                 for device in devices {
                     for &sparsity in &self.sparsities {
+                        cell += 1;
+                        let (label, threads) = label(device);
+                        let key = (layer.name.clone(), label, batch, threads, sparsity);
+                        if let Some(known) = measured.remove(&key) {
+                            rows.extend(known);
+                            continue;
+                        }
                         let what = format!(
                             "{} ({}), batch {batch}, {}, {sparsity} % zeros",
                             layer.name,
                             layer.operation,
                             device.hardware()
                         );
-                        before(&Progress { cell, cells, layer: &layer.name, what: what.clone() })?;
+                        let (name, number) = (&layer.name, cell - 1);
+                        before(&Progress { cell: number, cells, layer: name, what: what.clone(), rows: &rows })?;
                         let left = self
                             .limits
                             .total
-                            .map(|total| total.saturating_sub(begin.elapsed()) / (cells - cell) as u32);
+                            .map(|total| total.saturating_sub(begin.elapsed()) / (cells - number) as u32);
                         let cell_rows = self.cell(device, &data, sparsity, &what, left)?;
-                        rows.extend(
-                            cell_rows.into_iter().map(|row| Row { layer: layer.name.clone(), ..row }),
-                        );
-                        cell += 1;
+                        rows.extend(cell_rows.into_iter().map(|row| Row { layer: name.clone(), ..row }));
                     }
                 }
             }
@@ -219,6 +231,14 @@ impl<'a> Entry<'a> {
     }
 }
 
+/// The names of a device and of its number of threads in a row.
+fn label(device: &Device) -> (String, usize) {
+    match device {
+        Device::Cpu(cpu) => ("cpu".to_string(), cpu.thread_count()),
+        Device::Cuda(cuda) => (format!("{} {}", cuda.name(), cuda.arch()), 0),
+    }
+}
+
 /// What all rows of a cell have in common.
 struct Place<'a> {
     device: &'a Device,
@@ -233,10 +253,7 @@ impl Place<'_> {
         let dense = entries.iter().enumerate().filter(|(_, entry)| matches!(entry.way, Way::Dense(_)));
         let median = |i: &usize| times.seconds(*i).median;
         let best = dense.map(|(i, _)| i).min_by(|a, b| median(a).total_cmp(&median(b))).unwrap_or(0);
-        let (device, threads) = match self.device {
-            Device::Cpu(cpu) => ("cpu".to_string(), cpu.thread_count()),
-            Device::Cuda(cuda) => (format!("{} {}", cuda.name(), cuda.arch()), 0),
-        };
+        let (device, threads) = label(self.device);
         let batch = match self.operation {
             Operation::Conv2d(g) => g.n,
             Operation::Linear(g) => g.n,

@@ -50,6 +50,9 @@ pub struct Atlas {
     /// Overwrite these files if they exist
     #[arg(long)]
     force: bool,
+    /// Go on with a sweep that was interrupted: the cells that atlas.csv has are not measured again
+    #[arg(long, requires = "out", conflicts_with = "force")]
+    resume: bool,
 }
 
 #[derive(Serialize)]
@@ -57,6 +60,12 @@ struct Output<'a> {
     rows: &'a [Row],
     crossovers: &'a [Crossover],
 }
+
+/// Shortest time between two writes of the rows so far.
+const BETWEEN_WRITES: Duration = Duration::from_secs(5);
+
+/// What must not change between the parts of a sweep, in the header of the result file.
+const BINDING: [&str; 5] = ["lopper", "cpu", "cores", "isa", "command"];
 
 /// The files of an atlas, in the order in which they are written.
 const FILES: [&str; 3] = ["atlas.csv", "crossovers.md", "atlas.html"];
@@ -68,16 +77,24 @@ impl Atlas {
         if let Some(directory) = &self.out {
             self.claim(directory)?;
         }
+        let head = self.head(&devices[0]);
+        let known = self.earlier(&head)?;
         signals::listen()?;
-        let begin = Instant::now();
-        let rows = sweep.run(&devices, |progress| {
-            signals::check().inspect_err(|_| note("the atlas is incomplete: nothing is written"))?;
-            note(line(progress, begin.elapsed()));
+        let (begin, mut first, mut written) = (Instant::now(), None, Instant::now());
+        let rows = sweep.run(&devices, known, |progress| {
+            if let Err(error) = signals::check() {
+                return self.keep(&head, progress).and(Err(error));
+            }
+            if written.elapsed() >= BETWEEN_WRITES {
+                self.save(&head, progress)?;
+                written = Instant::now();
+            }
+            note(line(progress, *first.get_or_insert(progress.cell), begin.elapsed()));
             Ok(())
         })?;
         let crossovers = atlas::crossovers(&rows);
         if let Some(directory) = &self.out {
-            write(directory, &self.head(&devices[0]), &rows, &crossovers)?;
+            write(directory, &head, &rows, &crossovers)?;
         }
         common.print(&Output { rows: &rows, crossovers: &crossovers }, || text(&crossovers))
     }
@@ -151,8 +168,56 @@ impl Atlas {
         }
         FILES.map(|name| directory.join(name)).iter().try_for_each(|path| {
             atomic::check(path)?;
-            refuse_existing(path, self.force)
+            refuse_existing(path, self.force || self.resume)
         })
+    }
+
+    /// The rows of an earlier call, if there are any and they were measured under the same conditions.
+    fn earlier(&self, head: &[(String, String)]) -> Result<Vec<Row>> {
+        let path = match &self.out {
+            Some(directory) if self.resume => directory.join(FILES[0]),
+            _ => return Ok(Vec::new()),
+        };
+        if !path.exists() {
+            return Ok(Vec::new());
+        }
+        let (found, rows) = atlas::read(&path)?;
+        let value = |head: &[(String, String)], name: &str| {
+            head.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone())
+        };
+        match BINDING.iter().find(|name| value(&found, name) != value(head, name)) {
+            Some(name) => Err(Error::file(
+                &path,
+                format!(
+                    "was measured under other conditions: its {name} is {}, not {}; --force starts over",
+                    value(&found, name).unwrap_or_else(|| "unknown".into()),
+                    value(head, name).unwrap_or_default()
+                ),
+            )),
+            None => Ok(rows),
+        }
+    }
+
+    /// Writes the rows so far, which `--resume` goes on from.
+    fn save(&self, head: &[(String, String)], progress: &Progress) -> Result<()> {
+        let Some(directory) = &self.out else { return Ok(()) };
+        let state = format!("{} of {} cells", progress.cell, progress.cells);
+        let head = [head, &[("incomplete".to_string(), state)]].concat();
+        atlas::write(&directory.join(FILES[0]), &head, progress.rows)
+    }
+
+    /// Keeps the rows of an interrupted sweep and says where they are.
+    fn keep(&self, head: &[(String, String)], progress: &Progress) -> Result<()> {
+        self.save(head, progress)?;
+        let Progress { cell, cells, .. } = progress;
+        match &self.out {
+            Some(directory) => note(format_args!(
+                "the atlas is incomplete: {cell} of {cells} cells are in {}; --resume measures the others",
+                directory.join(FILES[0]).display()
+            )),
+            None => note("the atlas is incomplete: nothing is written without --out"),
+        }
+        Ok(())
     }
 
     fn head(&self, device: &Device) -> Vec<(String, String)> {
@@ -161,7 +226,8 @@ impl Atlas {
             Device::Cpu(cpu) => cpu.isa().to_string(),
             Device::Cuda(_) => device.hardware(),
         };
-        let command: Vec<String> = std::env::args().skip(1).collect();
+        let asked = |argument: &String| !matches!(argument.as_str(), "--force" | "--resume");
+        let command: Vec<String> = std::env::args().skip(1).filter(asked).collect();
         let pairs = [
             ("date", utc()),
             ("lopper", env!("CARGO_PKG_VERSION").into()),
@@ -186,12 +252,13 @@ fn write(directory: &Path, head: &[(String, String)], rows: &[Row], crossovers: 
     Ok(())
 }
 
-fn line(progress: &Progress, elapsed: Duration) -> String {
+/// The line before a cell; the first cell that was measured is number `first`.
+fn line(progress: &Progress, first: usize, elapsed: Duration) -> String {
     let Progress { cell, cells, what, .. } = progress;
-    let left = match *cell as u32 {
+    let left = match (*cell - first) as u32 {
         0 => String::new(),
         done => {
-            let left = elapsed / done * (*cells as u32 - done);
+            let left = elapsed / done * (*cells - cell) as u32;
             format!(", about {} min left", left.as_secs().div_ceil(60))
         }
     };

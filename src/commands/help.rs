@@ -138,7 +138,11 @@ const EXAMPLES: &[(&str, &[&str])] = &[
     ),
     (
         "atlas",
-        &["lopper atlas resnet18 --budget 10m --out atlas", "lopper atlas --layer 128x128@16:3 --batch 1,8"],
+        &[
+            "lopper atlas resnet18 --budget 10m --out atlas",
+            "lopper atlas --layer 128x128@16:3 --batch 1,8",
+            "lopper atlas vgg16 --out atlas --resume",
+        ],
     ),
     (
         "sensitivity",

@@ -91,15 +91,37 @@ fn requests_that_cannot_be_met_are_refused_by_name() {
 
 #[test]
 #[cfg(unix)]
-fn an_interrupted_sweep_writes_nothing_and_says_so() {
+fn an_interrupted_sweep_keeps_its_cells_and_goes_on() {
     let dir = tempfile::tempdir().unwrap();
-    let script =
-        "env --default-signal \"$LOPPER\" atlas --layer 16x16@8:3 --batch 1 --threads 1 --seconds 0.2 --out out 2>log & pid=$!
-        until grep -q 2/9: log; do sleep 0.05; done; kill -INT $pid; wait $pid; echo $?; cat log";
-    let run = shell(script, dir.path()).succeeded();
+    let fixed = "atlas --layer 16x16@8:3 --batch 1 --threads 1 --seconds 0.2 --ways masked";
+    let script = format!(
+        "env --default-signal \"$LOPPER\" {fixed} --out out 2>log & pid=$!
+        until grep -q 3/9: log; do sleep 0.05; done; kill -INT $pid; wait $pid; echo $?; cat log"
+    );
+    let run = shell(&script, dir.path()).succeeded();
     assert!(run.out.starts_with("130\n"), "{}", run.out);
-    assert!(run.out.contains("the atlas is incomplete: nothing is written"), "{}", run.out);
-    assert_eq!(std::fs::read_dir(dir.path().join("out")).unwrap().count(), 0);
+    assert!(run.out.contains("cells are in out/atlas.csv; --resume measures the others"), "{}", run.out);
+    let csv = dir.path().join("out/atlas.csv");
+    let before = std::fs::read_to_string(&csv).unwrap();
+    assert!(before.contains("\n# incomplete: ") && before.contains(" of 9 cells\n"), "{before}");
+    assert_eq!(std::fs::read_dir(dir.path().join("out")).unwrap().count(), 1, "the others need all rows");
+    let kept = rows(&csv);
+    assert!(kept.iter().any(|row| row.sparsity == 25) && kept.iter().all(|row| row.sparsity < 98), "{before}");
+
+    // Only the same sweep goes on, on request.
+    let again = |more: &str| shell(&format!("\"$LOPPER\" {fixed} {more}"), dir.path());
+    again("--out out").failed_naming(&["atlas.csv", "--force"]);
+    again("--out out --seed 1").refused(&["--seed"]);
+    again("--batch 2 --out out --resume").refused(&["--batch"]);
+    again("--sparsity 50 --out out --resume").failed_naming(&["atlas.csv", "its command is", "--force"]);
+    let run = again("--out out --resume").succeeded();
+    assert!(!run.err.contains(" 1/9:") && !run.err.contains("1/9: ") && run.err.contains("9/9: "), "{}", run.err);
+    let whole = rows(&csv);
+    assert_eq!(whole[..kept.len()], kept, "what was measured stays");
+    assert_eq!(whole.iter().map(|row| row.sparsity).collect::<BTreeSet<_>>().len(), 9);
+    assert!(!std::fs::read_to_string(&csv).unwrap().contains("incomplete"));
+    std::fs::write(&csv, before.replace("layer,", "later,")).unwrap();
+    again("--out out --resume").failed_naming(&["atlas.csv", "not a result file"]);
 }
 
 #[test]
