@@ -104,7 +104,13 @@ impl Sweep {
                             device.hardware()
                         );
                         let (name, number) = (&layer.name, cell - 1);
-                        before(&Progress { cell: number, cells, layer: name, what: what.clone(), rows: &rows })?;
+                        before(&Progress {
+                            cell: number,
+                            cells,
+                            layer: name,
+                            what: what.clone(),
+                            rows: &rows,
+                        })?;
                         let left = self
                             .limits
                             .total

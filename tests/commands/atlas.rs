@@ -106,7 +106,10 @@ fn an_interrupted_sweep_keeps_its_cells_and_goes_on() {
     assert!(before.contains("\n# incomplete: ") && before.contains(" of 9 cells\n"), "{before}");
     assert_eq!(std::fs::read_dir(dir.path().join("out")).unwrap().count(), 1, "the others need all rows");
     let kept = rows(&csv);
-    assert!(kept.iter().any(|row| row.sparsity == 25) && kept.iter().all(|row| row.sparsity < 98), "{before}");
+    assert!(
+        kept.iter().any(|row| row.sparsity == 25) && kept.iter().all(|row| row.sparsity < 98),
+        "{before}"
+    );
 
     // Only the same sweep goes on, on request.
     let again = |more: &str| shell(&format!("\"$LOPPER\" {fixed} {more}"), dir.path());
@@ -115,7 +118,11 @@ fn an_interrupted_sweep_keeps_its_cells_and_goes_on() {
     again("--batch 2 --out out --resume").refused(&["--batch"]);
     again("--sparsity 50 --out out --resume").failed_naming(&["atlas.csv", "its command is", "--force"]);
     let run = again("--out out --resume").succeeded();
-    assert!(!run.err.contains(" 1/9:") && !run.err.contains("1/9: ") && run.err.contains("9/9: "), "{}", run.err);
+    assert!(
+        !run.err.contains(" 1/9:") && !run.err.contains("1/9: ") && run.err.contains("9/9: "),
+        "{}",
+        run.err
+    );
     let whole = rows(&csv);
     assert_eq!(whole[..kept.len()], kept, "what was measured stays");
     assert_eq!(whole.iter().map(|row| row.sparsity).collect::<BTreeSet<_>>().len(), 9);
