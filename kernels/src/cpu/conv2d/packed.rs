@@ -51,6 +51,9 @@ pub struct PackedConv2d {
     constants: Option<Constants>,
 }
 
+/// Images, and what gathers their pixels [in tasks](gather::in_tasks).
+type Source<'a> = (&'a [f32], Option<&'a Gather>);
+
 impl PackedConv2d {
     /// Packs `w` `[O, KH, KW, C/G]` for the algorithm that is fastest for `g` when weights come from memory.
     pub fn new(cpu: &Cpu, g: &Conv2d, w: &[f32]) -> Self {
@@ -234,16 +237,8 @@ impl PackedConv2d {
         Product { x, zeros: &self.zeros, packed: &self.data, epilogue: *epilogue, layouts }
     }
 
-    /// Computes the product of the images `x` of `g`, whose pixels may be left to [gather](gather::in_tasks), and
-    /// scatters it to `y`.
-    fn product(
-        &self,
-        cpu: &Cpu,
-        g: &Conv2d,
-        (x, gather): (&[f32], Option<&Gather>),
-        epilogue: &Epilogue,
-        y: &mut [f32],
-    ) {
+    /// Computes the product of images of `g` and scatters it to `y`.
+    fn product(&self, cpu: &Cpu, g: &Conv2d, (x, gather): Source, epilogue: &Epilogue, y: &mut [f32]) {
         let scatter = self.scatter.as_ref();
         match &self.layout {
             Layout::Depthwise if depthwise_rows::applies(g) => {
