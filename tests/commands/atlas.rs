@@ -114,7 +114,6 @@ fn an_interrupted_sweep_keeps_its_cells_and_goes_on() {
     // Only the same sweep goes on, on request.
     let again = |more: &str| shell(&format!("\"$LOPPER\" {fixed} {more}"), dir.path());
     again("--out out").failed_naming(&["atlas.csv", "--force"]);
-    again("--out out --seed 1").refused(&["--seed"]);
     again("--batch 2 --out out --resume").refused(&["--batch"]);
     again("--sparsity 50 --out out --resume").failed_naming(&["atlas.csv", "its command is", "--force"]);
     let run = again("--out out --resume").succeeded();

@@ -87,8 +87,8 @@ struct Cycles {
     /// The time of reading values that expanding does not hide, compared to the time of reading alone, with one row of x
     /// and with several, whose multiply-adds leave less room for loads ahead of them.
     read: [f64; 2],
-    /// An entry of a list.
-    entry: f64,
+    /// An entry of a list, with at most two rows of x, and with more, whose chunks do not fit in the L1 cache together.
+    entry: [f64; 2],
     /// Multiplying a vector of a panel by one row of x.
     multiply: f64,
 }
@@ -98,12 +98,12 @@ impl Cycles {
     fn of(isa: Isa, dtype: Dtype) -> Self {
         let read = [1.0, 1.45];
         match isa {
-            Isa::Avx512 => Self { expand: 2.5, row: 1.1, read, entry: 1.7, multiply: 1.0 },
+            Isa::Avx512 => Self { expand: 2.5, row: 1.1, read, entry: [1.7; 2], multiply: 1.0 },
             Isa::Avx2 => {
                 let expand = if dtype == Dtype::Bf16 { 1.8 } else { 2.4 };
-                Self { expand, row: 0.4, read: [EXPOSED; 2], entry: 1.0, multiply: 0.5 }
+                Self { expand, row: 0.4, read: [EXPOSED; 2], entry: [1.0, 1.3], multiply: 0.5 }
             }
-            Isa::Portable => Self { expand: 14.0, row: 1.7, read, entry: 1.7, multiply: 1.75 },
+            Isa::Portable => Self { expand: 14.0, row: 1.7, read, entry: [1.7; 2], multiply: 1.75 },
         }
     }
 }
@@ -122,7 +122,7 @@ fn estimates(cpu: &Cpu, g: &Linear, dtype: Dtype, density: f64) -> [f64; 3] {
     let expand = passes * cycles.expand + (n - passes) * cycles.row;
     let bits = expand + cycles.read[usize::from(g.n > 1)] * byte * lanes * (density * size + 0.125);
     let ends = n * LIST_ENDS * lanes / CHUNK.min(g.inputs) as f64;
-    let entries = f64::max(cycles.entry * n, byte * (size + 2.0));
+    let entries = f64::max(cycles.entry[usize::from(g.n > 2)] * n, byte * (size + 2.0));
     let lists = density * lanes * entries + ends;
     [panels, bits, lists]
 }
