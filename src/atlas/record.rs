@@ -116,7 +116,7 @@ pub fn write(path: &Path, head: &[(String, String)], rows: &[impl Serialize]) ->
 /// The header of a result file, and its rows.
 pub type Recorded<R> = (Vec<(String, String)>, Vec<R>);
 
-/// Reads a file of [`write`].
+/// Reads a file of [`write()`].
 ///
 /// # Errors
 /// If it cannot be read or has other columns; the error names the line.
