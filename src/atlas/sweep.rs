@@ -90,6 +90,7 @@ impl Sweep {
                 let data = Data::new(layer.operation.of_batch(batch));
                 for device in devices {
                     for &sparsity in &self.sparsities {
+                        let number = cell;
                         cell += 1;
                         let (label, threads) = label(device);
                         let key = (layer.name.clone(), label, batch, threads, sparsity);
@@ -103,7 +104,7 @@ impl Sweep {
                             layer.operation,
                             device.hardware()
                         );
-                        let (name, number) = (&layer.name, cell - 1);
+                        let name = &layer.name;
                         before(&Progress {
                             cell: number,
                             cells,

@@ -226,8 +226,9 @@ impl Atlas {
             Device::Cpu(cpu) => cpu.isa().to_string(),
             Device::Cuda(_) => device.hardware(),
         };
-        let asked = |argument: &String| !matches!(argument.as_str(), "--force" | "--resume");
-        let command: Vec<String> = std::env::args().skip(1).filter(asked).collect();
+        // A name that is not UTF-8 is written with replacement characters.
+        let arguments = std::env::args_os().skip(1).map(|argument| argument.to_string_lossy().into_owned());
+        let command: Vec<String> = arguments.filter(|word| word != "--force" && word != "--resume").collect();
         let pairs = [
             ("date", utc()),
             ("lopper", env!("CARGO_PKG_VERSION").into()),

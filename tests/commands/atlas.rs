@@ -131,6 +131,16 @@ fn an_interrupted_sweep_keeps_its_cells_and_goes_on() {
 }
 
 #[test]
+#[cfg(unix)]
+fn a_directory_may_have_a_name_that_is_not_utf8() {
+    let dir = tempfile::tempdir().unwrap();
+    let sweep = "atlas --layer 8x8@8:3 --batch 1 --threads 1 --sparsity 50 --ways masked --seconds 0";
+    let script = format!("\"$LOPPER\" {sweep} --out $(printf 'out\\377') && ls out*/atlas.csv | wc -l");
+    let run = shell(&script, dir.path()).succeeded();
+    assert!(run.out.ends_with("1\n"), "{}{}", run.out, run.err);
+}
+
+#[test]
 fn kernels_of_a_gpu_are_measured() {
     if Cuda::for_tests().is_none() {
         return;

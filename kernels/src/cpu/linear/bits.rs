@@ -23,7 +23,7 @@
 //! the values of the upper four lanes are read from where they begin, behind those of the lower four; eight numbers of
 //! bf16 fit in a half and are read once.
 //!
-//! Tile: expanding a vector takes two to three cycles, so four sums hide the latency of a multiply-add, and four rows of
+//! Tile: expanding a vector takes about three cycles, so four sums hide the latency of a multiply-add, and four rows of
 //! w share a vector of x. They are interleaved, so that bits and values are one stream each: with a stream per row,
 //! every fourth row would begin where no prefetcher has been.
 
@@ -229,58 +229,31 @@ unsafe fn dots<S: Simd, E: Weight, const N: usize>(
     x: &[&[f32]; N],
 ) -> [[S::F; N]; ROWS] {
     let mut acc = [[s.zero(); N]; ROWS];
-    let mut next = 0;
+    let mut values = values;
     let whole = x[0].len() / S::LANES;
-    let (bits, rest) = bits.split_at(whole * ROWS * S::LANES / 8);
     for (vector, bits) in bits.chunks_exact(ROWS * S::LANES / 8).enumerate() {
         let mut xs = [s.zero(); N];
         for n in 0..N {
-            // SAFETY: a row of x has `whole` vectors.
-            xs[n] = unsafe { s.load(x[n].as_ptr().add(vector * S::LANES)) };
+            xs[n] = if vector < whole {
+                // SAFETY: a row of x has `whole` vectors.
+                unsafe { s.load(x[n].as_ptr().add(vector * S::LANES)) }
+            } else {
+                s.get(&x[n][vector * S::LANES..])
+            };
         }
-        // SAFETY: guaranteed by the caller.
-        next = unsafe { step(s, bits, values, next, xs, &mut acc) };
-    }
-    if !rest.is_empty() {
-        let mut xs = [s.zero(); N];
-        for n in 0..N {
-            xs[n] = s.get(&x[n][whole * S::LANES..]);
+        for r in 0..ROWS {
+            let mask = s.mask(bits, r);
+            if r % 2 == 0 {
+                prefetch(values.cast::<u8>().wrapping_add(AHEAD));
+            }
+            // SAFETY: the pointer has moved by the number of bits before this vector, so it lies at most at the end of
+            // the values, where a vector is readable.
+            let value = unsafe { E::expand(s, values, mask) };
+            values = values.wrapping_add(mask.count_ones() as usize);
+            for n in 0..N {
+                acc[r][n] = s.fma(value, xs[n], acc[r][n]);
+            }
         }
-        // SAFETY: guaranteed by the caller.
-        unsafe { step(s, rest, values, next, xs, &mut acc) };
     }
     acc
-}
-
-/// Adds the products of a vector of each row of x and of w, whose values begin at the index `next`, and returns where
-/// those of the next vector begin.
-///
-/// # Safety
-/// There is a value for each bit that is set, and as many readable ones behind them as a vector has lanes.
-#[inline(always)]
-unsafe fn step<S: Simd, E: Weight, const N: usize>(
-    s: S,
-    bits: &[u8],
-    values: *const E,
-    next: usize,
-    x: [S::F; N],
-    acc: &mut [[S::F; N]; ROWS],
-) -> usize {
-    // An index, because moving a pointer by a number of elements takes two cycles, of which each waits for the one
-    // before.
-    let mut next = next;
-    for r in 0..ROWS {
-        let mask = s.mask(bits, r);
-        if r % 2 == 0 {
-            prefetch(values.wrapping_add(next).cast::<u8>().wrapping_add(AHEAD));
-        }
-        // SAFETY: the index has grown by the number of bits before this vector, so it lies at most at the end of the
-        // values, where a vector is readable.
-        let value = unsafe { E::expand(s, values.add(next), mask) };
-        next += mask.count_ones() as usize;
-        for n in 0..N {
-            acc[r][n] = s.fma(value, x[n], acc[r][n]);
-        }
-    }
-    next
 }

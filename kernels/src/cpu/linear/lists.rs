@@ -10,8 +10,8 @@
 //! An entry takes a 16-bit index and a value, `6·d` bytes per weight at a density `d` (`4·d` for bf16), and time in
 //! proportion to the number of entries, about one cycle each: an index and an input that is inserted into a vector. An
 //! instruction that gathers takes as many loads, and on some machines many more cycles. Scalar multiply-adds, which read
-//! the value too, take 1.4 cycles. Below a density of about a third, this is faster than expanding bits, whose time stops
-//! falling there.
+//! the value too, take 1.4 times as long on AVX2. Below a density of about a third there, this is faster than expanding
+//! bits, whose time stops falling.
 
 use super::rows::{OUTPUTS, SparseRows, Sums, Weight};
 use crate::buffer::Buffer;
