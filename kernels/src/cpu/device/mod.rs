@@ -1,5 +1,6 @@
 //! The CPU as a device: its instruction set, its threads, and memory that kernels borrow.
 
+pub(in crate::cpu) mod cache;
 pub(in crate::cpu) mod device;
 pub(in crate::cpu) mod isa;
 mod peak;

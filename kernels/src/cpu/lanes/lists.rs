@@ -10,7 +10,8 @@
 //! ```
 //!
 //! A step leads from the pixels of one weight to those of the next, in bytes. It is added to a pointer, which serves
-//! all vectors of the tile. The lists are words of 32 bits, after a table of where each team starts.
+//! all vectors of the tile. The lists are words of 32 bits, after a table of where each team starts. A word follows
+//! them, because the step of the next entry is read along with each.
 
 use super::shape::Shape;
 use super::taps::{Side, Taps};
@@ -100,10 +101,10 @@ impl Lists {
         1 + self.team
     }
 
-    /// The words of the lists of the teams `teams` in a block of channels, of which `packed` has all.
+    /// The words of the lists of the teams `teams` in a block of channels, of which `packed` has all, and at least one more.
     pub fn of<'a>(&self, packed: &'a [u32], block: usize, teams: Range<usize>) -> &'a [u32] {
         let start = |team: usize| packed[block * self.teams() + team] as usize;
-        let end = if teams.end < self.teams() { start(teams.end) } else { packed.len() };
+        let end = if teams.end < self.teams() { start(teams.end) + 1 } else { packed.len() };
         &packed[start(teams.start)..end]
     }
 
@@ -116,9 +117,9 @@ impl Lists {
         (packed[part] as usize - parts - HEADER * part) / self.entry()
     }
 
-    /// The number of words of the table and the lists.
+    /// The number of words of the table and the lists, and the one behind them.
     pub fn len(&self) -> usize {
-        self.blocks() * self.teams() * (1 + HEADER) + self.entries * self.entry()
+        self.blocks() * self.teams() * (1 + HEADER) + self.entries * self.entry() + 1
     }
 
     /// The number of nonzero weights, each counted once for a team of filters.

@@ -142,7 +142,7 @@ mod tests {
             let taps = Taps::new(&packed).unwrap();
             let fits = |g: &&Conv2d| Conv2d { n: packed.n, h: packed.h, w: packed.w, ..**g } == packed;
             for (lanes, most) in [(16, 8), (8, 8), (8, 4)] {
-                let shape = Shape::new(&packed, &taps, lanes, most);
+                let shape = Shape::new(&packed, &taps, lanes, most, 32 << 10);
                 for g in geometries.iter().filter(fits) {
                     let slots = Slots::new(g, &taps, shape);
                     let mut stored = vec![0; g.n * g.oh() * g.ow()];

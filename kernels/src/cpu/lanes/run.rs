@@ -22,6 +22,7 @@ use super::shape::{MAX_VECTORS, Shape};
 use super::taps::Taps;
 use super::tile::{Tile, kernel};
 use crate::cpu::conv2d::Epilogue;
+use crate::cpu::device::cache::l1;
 use crate::cpu::device::shared::Shared;
 use crate::cpu::device::shelf::Workspace;
 use crate::cpu::gemm::tile_kernel::Types;
@@ -87,7 +88,7 @@ impl RowLanes {
             (Isa::Portable, 1) => (MAX_VECTORS / 2, "row_lanes_1x4_portable"),
             (Isa::Portable, _) => (MAX_VECTORS / 2, "row_lanes_2x4_portable"),
         };
-        let shape = Shape::new(&g, &taps, lanes, most);
+        let shape = Shape::new(&g, &taps, lanes, most, l1());
         let lists = Lists::new(pattern, &taps, &shape, team);
         Self { taps, shape, lists, joined, name }
     }

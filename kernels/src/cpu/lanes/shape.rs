@@ -38,16 +38,19 @@ pub(super) struct Shape {
     pub rows: usize,
     /// Rows per band.
     pub band: usize,
+    /// Cache lines of a block of channels in a tile.
+    block: usize,
     /// Floats between the rows of a channel and those of the next one.
     spread: usize,
 }
 
 impl Shape {
-    /// Chooses the shape for tiles of at most `most` vectors of `lanes` floats.
-    pub fn new(g: &Conv2d, taps: &Taps, lanes: usize, most: usize) -> Self {
+    /// Chooses the shape for tiles of at most `most` vectors of `lanes` floats, on a core with an L1 cache of `l1` bytes.
+    pub fn new(g: &Conv2d, taps: &Taps, lanes: usize, most: usize, l1: usize) -> Self {
+        let block = l1 / BYTES * 3 / 4;
         let padded = |side| taps.ends_in_padding(g, side);
         if 2 * g.ow() <= lanes && padded(Side::Before) && padded(Side::After) {
-            return Self::narrow(g, lanes, most).spread_over_sets(taps);
+            return Self { block, ..Self::narrow(g, lanes, most) }.spread_over_sets(taps);
         }
         let ends = usize::from(taps.reads(Side::Before)) + usize::from(taps.reads(Side::After));
         // A strip of a row that is too wide needs the lanes at its ends, even if the row ends in padding.
@@ -55,7 +58,7 @@ impl Shape {
         let whole = (g.ow() + edges).div_ceil(lanes);
         let vectors = if whole <= most { whole } else { strip(g, taps, [lanes, most], ends) };
         let rows = rows(g.oh(), most / vectors);
-        let shape = Self { lanes, vectors, linked: true, rows, band: rows, spread: 0 };
+        let shape = Self { lanes, vectors, linked: true, rows, band: rows, block, spread: 0 };
         let columns = g.n * g.ow().div_ceil(vectors * lanes);
         let row = g.c * taps.phases.len() * vectors * lanes;
         let tiles = g.oh().div_ceil(rows);
@@ -73,7 +76,7 @@ impl Shape {
         let units = (g.n * g.oh().div_ceil(band)).div_ceil(slots);
         let rows = rows(band, most);
         let vectors = if rows == band { (most / rows).min(units) } else { 1 };
-        Self { lanes, vectors, linked: false, rows, band, spread: 0 }
+        Self { lanes, vectors, linked: false, rows, band, block: 0, spread: 0 }
     }
 
     /// Vectors per unit.
@@ -108,7 +111,7 @@ impl Shape {
 
     /// The number of channels, each in all phases, whose part of a tile's input stays in the L1 cache.
     pub fn channels(&self, taps: &Taps) -> usize {
-        (BLOCK / (taps.phases.len() * self.tile_lines(taps))).max(1)
+        (self.block / (taps.phases.len() * self.tile_lines(taps))).max(1)
     }
 
     /// The distance in floats between the phases of a channel's part of a band's input, and between channels.
@@ -130,10 +133,10 @@ impl Shape {
     }
 }
 
-/// The size of a block of channels in a tile, in cache lines: most of an L1 cache of 32 KiB.
-const BLOCK: usize = 384;
+/// The number of bytes in a cache line.
+const BYTES: usize = 64;
 /// The number of floats in a cache line.
-const LINE: usize = 16;
+const LINE: usize = BYTES / size_of::<f32>();
 /// The number of sets of an L1 cache.
 const SETS: usize = 64;
 
@@ -172,9 +175,11 @@ fn rows(height: usize, most: usize) -> usize {
 mod tests {
     use super::*;
 
+    const L1: usize = 32 << 10;
+
     fn shape(image: [usize; 4], most: usize) -> Shape {
         let g = Conv2d::square(image, 64, 3, 1, 1);
-        Shape::new(&g, &Taps::new(&g).unwrap(), 16, most)
+        Shape::new(&g, &Taps::new(&g).unwrap(), 16, most, L1)
     }
 
     #[test]
@@ -202,21 +207,23 @@ mod tests {
         let tall = shape([16, 224, 224, 64], 8);
         assert!(tall.linked && tall.tile() == 8 && tall.rows > 2, "{tall:?}");
         let pixels = Conv2d::square([1, 1, 4096, 64], 64, 1, 1, 0);
-        assert_eq!(Shape::new(&pixels, &Taps::new(&pixels).unwrap(), 16, 8).vectors, 8);
+        assert_eq!(Shape::new(&pixels, &Taps::new(&pixels).unwrap(), 16, 8, L1).vectors, 8);
     }
 
-    /// Tiles of the channels of a block share the sets of an L1 cache of eight ways evenly, whatever the height of the band.
+    /// Tiles of the channels of a block share the sets of an L1 cache evenly, whatever the height of the band.
     #[test]
     fn planes_are_spread_over_the_sets_of_the_cache() {
         for size in [7, 8, 14, 15, 16, 28, 32, 56, 64, 112, 128, 200, 224] {
             for (channels, stride) in [(64, 1), (128, 1), (256, 1), (64, 2)] {
                 let g = Conv2d::square([16, size, size, channels], channels, 3, stride, 1);
                 let taps = Taps::new(&g).unwrap();
-                let shape = Shape::new(&g, &taps, 16, 8);
-                let (step, tile) = (shape.plane(&taps), shape.tile_lines(&taps));
-                assert!(step % LINE == 0 && step >= shape.input_rows(&taps) * shape.row());
-                let crowd = most_in_a_set(step / LINE, tile, shape.channels(&taps) * taps.phases.len());
-                assert!(crowd <= 8, "{crowd} lines of {g:?} in a set: {shape:?}");
+                for ways in [8, 12] {
+                    let shape = Shape::new(&g, &taps, 16, 8, ways * SETS * BYTES);
+                    let (step, tile) = (shape.plane(&taps), shape.tile_lines(&taps));
+                    assert!(step % LINE == 0 && step >= shape.input_rows(&taps) * shape.row());
+                    let crowd = most_in_a_set(step / LINE, tile, shape.channels(&taps) * taps.phases.len());
+                    assert!(crowd <= ways, "{crowd} lines of {g:?} in a set of {ways}: {shape:?}");
+                }
             }
         }
     }

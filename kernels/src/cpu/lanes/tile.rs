@@ -15,14 +15,17 @@
 //! multiply-add, and a broadcast and two scalar loads for eight of them. Two filters share the loads of the pixels: 16
 //! multiply-adds take 8 loads and 2 broadcasts, and the multiply-add units are the limit. A tile of few vectors divides
 //! each list among up to four partial sums, which hide the latency of the additions. The three lists of one filter have
-//! sums of their own, so that the processor can begin with one while it finishes another.
+//! sums of their own, so that the processor can begin with one while it finishes another. The next step is added behind
+//! the products because the compiler would turn one before them into an index register, which costs every multiply-add a
+//! second slot of those that a core fills per cycle.
 
+use super::lists::HEADER;
 use crate::cpu::Cpu;
 use crate::cpu::simd::{Kernel, Simd};
 
 /// The arguments of a tile.
 pub(super) struct Tile<'a> {
-    /// The lists of the first team, which those of the others follow.
+    /// The lists of the first team, which those of the others follow, and at least one more word.
     pub lists: &'a [u32],
     /// The number of teams.
     pub teams: usize,
@@ -55,8 +58,8 @@ pub(super) fn kernel(vectors: usize, unit: usize, team: usize) -> Run {
 /// Runs the kernel for `N` vectors, in units of `V`, and teams of `T` filters.
 ///
 /// # Safety
-/// `tile.lists` are the lists of `tile.teams` teams of `T` filters. The steps of each list lead from `x` to `N`
-/// readable vectors, and `y` has `N` vectors for each filter of a team.
+/// `tile.lists` are the lists of `tile.teams` teams of `T` filters and another word. The steps of each list lead from `x`
+/// to `N` readable vectors, and `y` has `N` vectors for each filter of a team.
 unsafe fn run<const T: usize, const N: usize, const V: usize>(cpu: &Cpu, tile: &Tile) {
     cpu.dispatch(Teams::<T, N, V>(tile));
 }
@@ -72,7 +75,7 @@ pub(super) struct Entry<const T: usize> {
     pub weights: [f32; T],
 }
 
-/// The next entry, and the pixels of the one before it.
+/// The next entry, and its pixels.
 struct Walk<const T: usize> {
     entry: *const Entry<T>,
     x: *const f32,
@@ -92,7 +95,8 @@ impl<const T: usize, const N: usize, const V: usize> Kernel for Teams<'_, T, N, 
             // SAFETY: a team has three lengths before its lists, and `y` has `N` vectors for each of its filters.
             unsafe {
                 let lengths = lists.cast::<[u32; 3]>().read();
-                let mut walk = Walk { entry: lists.add(3).cast(), x: tile.x };
+                let entry = lists.add(HEADER).cast::<Entry<T>>();
+                let mut walk = Walk { entry, x: tile.x.wrapping_byte_offset((*entry).step as isize) };
                 team_sums::<S, T, N, V>(s, tile, lengths, &mut walk, tile.y.add(team * T * N * S::LANES));
                 lists = walk.entry.cast();
             }
@@ -144,7 +148,7 @@ unsafe fn team_sums<S: Simd, const T: usize, const N: usize, const V: usize>(
 /// Adds the products of a list of `count` entries, in partial sums if the tile has few vectors.
 ///
 /// # Safety
-/// `walk` is followed by `count` entries, whose steps lead to `N` readable vectors each.
+/// `walk` is followed by `count` entries, whose steps lead to `N` readable vectors each, and another word.
 #[inline(always)]
 unsafe fn add_list<S: Simd, const T: usize, const N: usize>(
     s: S,
@@ -181,16 +185,16 @@ unsafe fn add_parts<S: Simd, const T: usize, const N: usize, const P: usize>(
         let whole = entry.add(count as usize / P * P);
         while entry != whole {
             for part in &mut parts {
-                x = x.wrapping_byte_offset((*entry).step as isize);
                 add_products(s, &(*entry).weights, x, part);
                 entry = entry.add(1);
+                x = x.wrapping_byte_offset((*entry).step as isize);
             }
         }
         let end = entry.add(count as usize % P);
         while P > 1 && entry != end {
-            x = x.wrapping_byte_offset((*entry).step as isize);
             add_products(s, &(*entry).weights, x, &mut parts[0]);
             entry = entry.add(1);
+            x = x.wrapping_byte_offset((*entry).step as isize);
         }
     }
     *walk = Walk { entry, x };
