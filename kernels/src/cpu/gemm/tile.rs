@@ -205,6 +205,19 @@ pub(in crate::cpu) fn prefetch<T>(p: *const T) {
     let _ = p;
 }
 
+/// Prefetches a cache line that will be written into the L1 cache, where no other core then has a copy. Any address is
+/// allowed.
+#[inline(always)]
+pub(in crate::cpu) fn prefetch_for_write<T>(p: *mut T) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: a prefetch never faults, and processors that do not know this one take it for no operation.
+    unsafe {
+        std::arch::asm!("prefetchw byte ptr [{}]", in(reg) p, options(nostack, preserves_flags, readonly));
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = p;
+}
+
 /// Prefetches a cache line into the L2 cache. Any address is allowed.
 #[inline(always)]
 pub(in crate::cpu) fn prefetch_far<T>(p: *const T) {

@@ -11,6 +11,7 @@ use super::places::{PLACES, Places};
 use super::shape::Shape;
 use crate::cpu::conv2d::Epilogue;
 use crate::cpu::device::shared::Shared;
+use crate::cpu::gemm::tile::prefetch_for_write;
 use crate::cpu::simd::activate::activate;
 use crate::cpu::simd::partial::{load_lanes, store_lanes};
 use crate::cpu::simd::{Kernel, MAX_LANES, Simd};
@@ -89,6 +90,10 @@ impl Kernel for Finish<'_> {
                     let (filter, count) =
                         (self.filters.start + first, S::LANES.min(self.filters.len() - first));
                     let end = End { epilogue: self.epilogue, y: self.y.as_mut_ptr(), filter, count };
+                    // The lines arrive while the sums are transposed; stores would wait for one after another.
+                    for &pixel in &pixels[..S::LANES] {
+                        prefetch_for_write(end.y.wrapping_add(pixel + filter));
+                    }
                     // SAFETY: the sums of `count` filters, a tile apart, end inside `sums`, as asserted. Each stored
                     // lane is a pixel of the output, which has a row of `o ≥ filter + count` floats, as the residual
                     // has. No other lane or task has this pixel and these filters.
@@ -142,18 +147,33 @@ impl End<'_> {
             // A sum is never −0.0, so that adding 0.0 changes nothing.
             let bias = bias.map_or(s.zero(), |b| load_lanes(s, b.as_ptr().add(self.filter), self.count));
             match activation.bounds() {
-                Some([low, high]) if self.count == S::LANES => {
-                    let (low, high) = (s.splat(low), s.splat(high));
-                    for i in 0..S::LANES {
-                        if stored >> i & 1 == 0 {
-                            continue;
+                Some(bounds) if self.count == S::LANES => {
+                    let bounds = [s.splat(bounds[0]), s.splat(bounds[1])];
+                    // Loops without conditions are unrolled, so that the sums stay in registers.
+                    let all = stored == (1 << S::LANES) - 1;
+                    match residual {
+                        None if all => {
+                            for i in 0..S::LANES {
+                                self.put_whole(s, s.add(sums[i], bias), bounds, pixels[i] + self.filter);
+                            }
                         }
-                        let at = pixels[i] + self.filter;
-                        let mut v = s.add(sums[i], bias);
-                        if let Some(residual) = residual {
-                            v = s.add(v, s.load(residual.as_ptr().add(at)));
+                        Some(residual) if all => {
+                            for i in 0..S::LANES {
+                                let at = pixels[i] + self.filter;
+                                let v = s.add(s.add(sums[i], bias), s.load(residual.as_ptr().add(at)));
+                                self.put_whole(s, v, bounds, at);
+                            }
                         }
-                        s.store(self.y.add(at), s.min(high, s.max(low, v)));
+                        _ => {
+                            for i in (0..S::LANES).filter(|i| stored >> i & 1 == 1) {
+                                let at = pixels[i] + self.filter;
+                                let mut v = s.add(sums[i], bias);
+                                if let Some(residual) = residual {
+                                    v = s.add(v, s.load(residual.as_ptr().add(at)));
+                                }
+                                self.put_whole(s, v, bounds, at);
+                            }
+                        }
                     }
                 }
                 _ => {
@@ -168,5 +188,15 @@ impl End<'_> {
                 }
             }
         }
+    }
+
+    /// Stores a whole vector at `at`, clamped to these bounds.
+    ///
+    /// # Safety
+    /// The output has a vector at `at`.
+    #[inline(always)]
+    unsafe fn put_whole<S: Simd>(&self, s: S, v: S::F, [low, high]: [S::F; 2], at: usize) {
+        // SAFETY: guaranteed by the caller.
+        unsafe { s.store(self.y.add(at), s.min(high, s.max(low, v))) }
     }
 }

@@ -81,6 +81,11 @@ impl Lists {
         self.near
     }
 
+    /// The number of channels of a block.
+    pub fn block(&self) -> usize {
+        self.block
+    }
+
     /// The number of blocks of channels.
     pub fn blocks(&self) -> usize {
         self.channels.div_ceil(self.block)

@@ -18,7 +18,7 @@ use super::load::Load;
 use super::places::{Places, Slots};
 use super::residual::{AddPixels, AddRows};
 use super::rows::{FinishRows, LoadRows, Section};
-use super::shape::{MAX_VECTORS, Shape};
+use super::shape::{LINE, MAX_VECTORS, Shape};
 use super::taps::Taps;
 use super::tile::{Tile, kernel};
 use crate::cpu::conv2d::Epilogue;
@@ -31,6 +31,9 @@ use crate::pattern::{Pattern, Structure};
 use crate::shapes::Conv2d;
 use rayon::prelude::*;
 use std::ops::Range;
+
+/// The number of cache lines of sums that are computed and stored at once: at least two vectors of filters.
+const SUMS: usize = 256;
 
 /// The layout of weights packed as lists.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -131,10 +134,10 @@ impl RowLanes {
         self.lists.pack(cpu, pattern, (&self.taps, &self.shape), weight, packed);
     }
 
-    /// The lengths of a task's input and of its sums, in floats, for all filters.
+    /// The lengths of a task's input and of its sums, in floats.
     pub fn workspace(&self, g: &Conv2d) -> [usize; 2] {
         let input = g.c * self.taps.phases.len() * self.shape.plane(&self.taps);
-        [input, self.lists.teams() * self.team_len()]
+        [input, self.teams_at_once().min(self.lists.teams()) * self.team_len()]
     }
 
     /// The number of vectors of a task's input.
@@ -151,6 +154,16 @@ impl RowLanes {
         // Each lane must read the pixel in its own place.
         let aligned = g.stride == [1; 2] && self.taps.center == 0 && [g.h, g.w] == [g.oh(), g.ow()];
         [written.filter(|_| aligned), written]
+    }
+
+    /// The number of teams whose sums of a tile are computed and stored before those of the next ones: as many as leave
+    /// their sums in the L1 cache beside the tile's input. If the input leaves too little of it, they are all: its blocks
+    /// are read once for all teams.
+    fn teams_at_once(&self) -> usize {
+        let fit = self.shape.lines_left(&self.taps, self.lists.block()) >= SUMS;
+        let lanes = self.shape.lanes;
+        let teams = SUMS * LINE / self.team_len() / lanes * lanes;
+        if self.lists.blocks() == 1 && fit { teams } else { self.lists.teams() }
     }
 
     /// The length of a team's sums in a tile.
@@ -228,8 +241,7 @@ impl Task<'_> {
     fn run_at(&self, cpu: &Cpu, workspace: &mut Workspace, places: Option<(&Places, &Targets)>, y: Shared) {
         let (g, RowLanes { taps, shape, lists, .. }) = (self.g, self.lanes);
         let Product { x, zeros, layouts, .. } = *self.product;
-        let input_len = self.lanes.workspace(g)[0];
-        let sums_len = self.teams.len() * self.lanes.team_len();
+        let [input_len, sums_len] = self.lanes.workspace(g);
         let (input, sums) =
             Workspace::floats(&mut workspace.floats, input_len + sums_len).split_at_mut(input_len);
         let lanes = &mut *input;
@@ -245,19 +257,35 @@ impl Task<'_> {
         }
         let targets = places.map(|(_, targets)| targets);
         for row in (0..shape.tiles()).map(|tile| tile * shape.rows) {
-            self.add_products(cpu, &input[row * shape.row()..], sums);
-            let filters = lists.filters_of(self.teams.clone());
-            let epilogue = &self.add_residual(cpu, targets, row, sums);
-            let sums = &*sums;
-            match layouts.y {
-                ImageLayout::ChannelsLast => {
-                    let targets = targets.expect("pixels have places");
-                    cpu.dispatch(Finish { g, shape, targets, row, filters, sums, epilogue, y });
-                }
-                ImageLayout::RowLanes(images) => {
-                    let (section, channels) = (self.section(images), g.o);
-                    cpu.dispatch(FinishRows { section, shape, row, channels, filters, sums, epilogue, y });
-                }
+            for first in self.teams.clone().step_by(self.lanes.teams_at_once()) {
+                let teams = first..(first + self.lanes.teams_at_once()).min(self.teams.end);
+                self.add_products(cpu, &input[row * shape.row()..], teams.clone(), sums);
+                self.finish(cpu, targets, row, lists.filters_of(teams), sums, y);
+            }
+        }
+    }
+
+    /// Adds bias, residual and activation to the sums of a tile's filters, and stores them.
+    fn finish(
+        &self,
+        cpu: &Cpu,
+        targets: Option<&Targets>,
+        row: usize,
+        filters: Range<usize>,
+        sums: &mut [f32],
+        y: Shared,
+    ) {
+        let (g, shape, layout) = (self.g, &self.lanes.shape, self.product.layouts.y);
+        let epilogue = &self.add_residual(cpu, targets, row, filters.clone(), sums);
+        let sums = &*sums;
+        match layout {
+            ImageLayout::ChannelsLast => {
+                let targets = targets.expect("pixels have places");
+                cpu.dispatch(Finish { g, shape, targets, row, filters, sums, epilogue, y });
+            }
+            ImageLayout::RowLanes(images) => {
+                let (section, channels) = (self.section(images), g.o);
+                cpu.dispatch(FinishRows { section, shape, row, channels, filters, sums, epilogue, y });
             }
         }
     }
@@ -269,14 +297,15 @@ impl Task<'_> {
         cpu: &Cpu,
         targets: Option<&Targets>,
         row: usize,
+        filters: Range<usize>,
         sums: &mut [f32],
     ) -> Epilogue<'_> {
-        let (g, RowLanes { shape, lists, .. }) = (self.g, self.lanes);
+        let (g, shape) = (self.g, &self.lanes.shape);
         let Product { epilogue, layouts, .. } = *self.product;
         let Some(residual) = epilogue.residual.filter(|_| layouts.residual != layouts.y) else {
             return epilogue;
         };
-        let (filters, bias) = (lists.filters_of(self.teams.clone()), epilogue.bias);
+        let bias = epilogue.bias;
         match layouts.residual {
             ImageLayout::ChannelsLast => {
                 let targets = targets.expect("pixels have places");
@@ -303,9 +332,9 @@ impl Task<'_> {
         Section { images, group, y }
     }
 
-    /// Computes the sums of a tile, whose input starts at `input`.
-    fn add_products(&self, cpu: &Cpu, input: &[f32], sums: &mut [f32]) {
-        let (RowLanes { shape, lists, .. }, teams) = (self.lanes, self.teams.clone());
+    /// Computes the sums of some teams of a tile, whose input starts at `input`.
+    fn add_products(&self, cpu: &Cpu, input: &[f32], teams: Range<usize>, sums: &mut [f32]) {
+        let RowLanes { shape, lists, .. } = self.lanes;
         let packed = bytemuck::cast_slice(self.product.packed);
         let run = kernel(shape.tile(), shape.unit(), lists.team);
         for block in 0..lists.blocks() {

@@ -114,6 +114,11 @@ impl Shape {
         (self.block / (taps.phases.len() * self.tile_lines(taps))).max(1)
     }
 
+    /// The cache lines of an L1 cache that the input of a tile leaves, of `channels` channels in all phases.
+    pub fn lines_left(&self, taps: &Taps, channels: usize) -> usize {
+        (self.block * 7 / 6).saturating_sub(channels * taps.phases.len() * self.tile_lines(taps))
+    }
+
     /// The distance in floats between the phases of a channel's part of a band's input, and between channels.
     pub fn plane(&self, taps: &Taps) -> usize {
         self.input_rows(taps) * self.row() + self.spread
@@ -136,7 +141,7 @@ impl Shape {
 /// The number of bytes in a cache line.
 const BYTES: usize = 64;
 /// The number of floats in a cache line.
-const LINE: usize = BYTES / size_of::<f32>();
+pub(super) const LINE: usize = BYTES / size_of::<f32>();
 /// The number of sets of an L1 cache.
 const SETS: usize = 64;
 
