@@ -136,7 +136,7 @@ unsafe fn team_sums<S: Simd, const T: usize, const N: usize, const V: usize>(
             sums = if T > 1 { add_stored(s, moved, y) } else { add(s, sums, moved) };
         }
         // A list that continued the sums of the others would wait for their last additions and shifts.
-        if T == 1 {
+        if T == 1 && before + after > 0 {
             let own = add_list(s, walk, same, zeros);
             store(s, add(s, sums, own), y);
         } else {
