@@ -209,12 +209,13 @@ pub(in crate::cpu) fn prefetch<T>(p: *const T) {
 /// allowed.
 #[inline(always)]
 pub(in crate::cpu) fn prefetch_for_write<T>(p: *mut T) {
-    #[cfg(target_arch = "x86_64")]
+    // Miri runs no assembly.
+    #[cfg(all(target_arch = "x86_64", not(miri)))]
     // SAFETY: a prefetch never faults, and processors that do not know this one take it for no operation.
     unsafe {
         std::arch::asm!("prefetchw byte ptr [{}]", in(reg) p, options(nostack, preserves_flags, readonly));
     }
-    #[cfg(not(target_arch = "x86_64"))]
+    #[cfg(not(all(target_arch = "x86_64", not(miri))))]
     let _ = p;
 }
 
