@@ -149,30 +149,19 @@ impl End<'_> {
             match activation.bounds() {
                 Some(bounds) if self.count == S::LANES => {
                     let bounds = [s.splat(bounds[0]), s.splat(bounds[1])];
-                    // Loops without conditions are unrolled, so that the sums stay in registers.
-                    let all = stored == (1 << S::LANES) - 1;
-                    match residual {
-                        None if all => {
-                            for i in 0..S::LANES {
-                                self.put_whole(s, s.add(sums[i], bias), bounds, pixels[i] + self.filter);
-                            }
+                    // A loop without conditions is unrolled, so that the sums stay in registers.
+                    if residual.is_none() && stored == (1 << S::LANES) - 1 {
+                        for i in 0..S::LANES {
+                            self.put_whole(s, s.add(sums[i], bias), bounds, pixels[i] + self.filter);
                         }
-                        Some(residual) if all => {
-                            for i in 0..S::LANES {
-                                let at = pixels[i] + self.filter;
-                                let v = s.add(s.add(sums[i], bias), s.load(residual.as_ptr().add(at)));
-                                self.put_whole(s, v, bounds, at);
+                    } else {
+                        for i in (0..S::LANES).filter(|i| stored >> i & 1 == 1) {
+                            let at = pixels[i] + self.filter;
+                            let mut v = s.add(sums[i], bias);
+                            if let Some(residual) = residual {
+                                v = s.add(v, s.load(residual.as_ptr().add(at)));
                             }
-                        }
-                        _ => {
-                            for i in (0..S::LANES).filter(|i| stored >> i & 1 == 1) {
-                                let at = pixels[i] + self.filter;
-                                let mut v = s.add(sums[i], bias);
-                                if let Some(residual) = residual {
-                                    v = s.add(v, s.load(residual.as_ptr().add(at)));
-                                }
-                                self.put_whole(s, v, bounds, at);
-                            }
+                            self.put_whole(s, v, bounds, at);
                         }
                     }
                 }
