@@ -1,7 +1,7 @@
 //! Atomic file writes: a file is written completely or not at all, even if a call fails or the process dies.
 //!
 //! ```text
-//!   write ──► .NAME.XXXXXX.lopper-tmp (locked) ──fsync──► rename to NAME ──► fsync of the directory
+//!   write ──► .NAME.RANDOM.lopper-tmp (locked) ──fsync──► rename to NAME ──► fsync of the directory
 //! ```
 //!
 //! The lock on the temporary file shows that its writer is alive. A killed process releases it, and the next

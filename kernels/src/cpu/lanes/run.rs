@@ -4,9 +4,10 @@
 //!   for group of slots, range of teams                        a task
 //!     convert the band's input to lanes, or copy its rows     → workspace, in the L2 cache
 //!     for tile of the band
-//!       for block of channels
-//!         add the products of all teams                       → workspace
-//!       convert the sums to pixels, or store them as rows, with bias, residual and activation
+//!       for some teams                                        all, or as many as leave their sums in the L1 cache
+//!         for block of channels
+//!           add the products                                  → workspace
+//!         convert the sums to pixels, or store them as rows, with bias, residual and activation
 //! ```
 //!
 //! The order of each output's sum depends on the shape and on the pattern, but not on how tasks divide the output.
@@ -346,7 +347,7 @@ impl Task<'_> {
                 first: block == 0,
                 enterable: self.slots.enterable(),
             };
-            // SAFETY: `pack` wrote the lists of these teams for this shape. Its steps lead to a row of a plane of a
+            // SAFETY: `pack` wrote the lists of these teams for this shape, and `of` returns a word more. Its steps lead to a row of a plane of a
             // channel, of which `plane` has at least `halo` below the tile's first row, and as many more as the tile
             // has rows; `input` starts at most `(tiles − 1) · rows` rows into the first plane, and `plane` has that
             // many more. `sums` has a tile of vectors for each filter of each team.

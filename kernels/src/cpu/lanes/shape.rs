@@ -38,8 +38,8 @@ pub(super) struct Shape {
     pub rows: usize,
     /// Rows per band.
     pub band: usize,
-    /// Cache lines of a block of channels in a tile.
-    block: usize,
+    /// Cache lines of the L1 cache.
+    l1: usize,
     /// Floats between the rows of a channel and those of the next one.
     spread: usize,
 }
@@ -47,10 +47,10 @@ pub(super) struct Shape {
 impl Shape {
     /// Chooses the shape for tiles of at most `most` vectors of `lanes` floats, on a core with an L1 cache of `l1` bytes.
     pub fn new(g: &Conv2d, taps: &Taps, lanes: usize, most: usize, l1: usize) -> Self {
-        let block = l1 / BYTES * 3 / 4;
+        let l1 = l1 / BYTES;
         let padded = |side| taps.ends_in_padding(g, side);
         if 2 * g.ow() <= lanes && padded(Side::Before) && padded(Side::After) {
-            return Self { block, ..Self::narrow(g, lanes, most) }.spread_over_sets(taps);
+            return Self::narrow(g, lanes, most, l1).spread_over_sets(taps);
         }
         let ends = usize::from(taps.reads(Side::Before)) + usize::from(taps.reads(Side::After));
         // A strip of a row that is too wide needs the lanes at its ends, even if the row ends in padding.
@@ -58,7 +58,7 @@ impl Shape {
         let whole = (g.ow() + edges).div_ceil(lanes);
         let vectors = if whole <= most { whole } else { strip(g, taps, [lanes, most], ends) };
         let rows = rows(g.oh(), most / vectors);
-        let shape = Self { lanes, vectors, linked: true, rows, band: rows, block, spread: 0 };
+        let shape = Self { lanes, vectors, linked: true, rows, band: rows, l1, spread: 0 };
         let columns = g.n * g.ow().div_ceil(vectors * lanes);
         let row = g.c * taps.phases.len() * vectors * lanes;
         let tiles = g.oh().div_ceil(rows);
@@ -69,14 +69,14 @@ impl Shape {
     }
 
     /// The shape for several images or bands side by side in a vector.
-    fn narrow(g: &Conv2d, lanes: usize, most: usize) -> Self {
+    fn narrow(g: &Conv2d, lanes: usize, most: usize, l1: usize) -> Self {
         let slots = lanes / g.ow();
         let bands = slots.div_ceil(g.n).min(g.oh());
         let band = g.oh().div_ceil(bands);
         let units = (g.n * g.oh().div_ceil(band)).div_ceil(slots);
         let rows = rows(band, most);
         let vectors = if rows == band { (most / rows).min(units) } else { 1 };
-        Self { lanes, vectors, linked: false, rows, band, block: 0, spread: 0 }
+        Self { lanes, vectors, linked: false, rows, band, l1, spread: 0 }
     }
 
     /// Vectors per unit.
@@ -109,14 +109,15 @@ impl Shape {
         ((self.rows + taps.halo) * self.row()).div_ceil(LINE)
     }
 
-    /// The number of channels, each in all phases, whose part of a tile's input stays in the L1 cache.
+    /// The number of channels, each in all phases, whose part of a tile's input stays in the L1 cache: three quarters of it, as
+    /// lists and sums pass through it, too.
     pub fn channels(&self, taps: &Taps) -> usize {
-        (self.block / (taps.phases.len() * self.tile_lines(taps))).max(1)
+        (self.l1 * 3 / 4 / (taps.phases.len() * self.tile_lines(taps))).max(1)
     }
 
-    /// The cache lines of an L1 cache that the input of a tile leaves, of `channels` channels in all phases.
+    /// The cache lines of the L1 cache that the input of a tile of `channels` channels leaves for sums, beside an eighth for lists.
     pub fn lines_left(&self, taps: &Taps, channels: usize) -> usize {
-        (self.block * 7 / 6).saturating_sub(channels * taps.phases.len() * self.tile_lines(taps))
+        (self.l1 * 7 / 8).saturating_sub(channels * taps.phases.len() * self.tile_lines(taps))
     }
 
     /// The distance in floats between the phases of a channel's part of a band's input, and between channels.

@@ -92,9 +92,10 @@ impl<const T: usize, const N: usize, const V: usize> Kernel for Teams<'_, T, N, 
         let Self(tile) = self;
         let mut lists = tile.lists.as_ptr();
         for team in 0..tile.teams {
-            // SAFETY: a team has three lengths before its lists, and `y` has `N` vectors for each of its filters.
+            // SAFETY: a team has three lengths before its lists, a word follows them even if they are empty, and `y` has `N`
+            // vectors for each of its filters.
             unsafe {
-                let lengths = lists.cast::<[u32; 3]>().read();
+                let lengths = lists.cast::<[u32; HEADER]>().read();
                 let entry = lists.add(HEADER).cast::<Entry<T>>();
                 let mut walk = Walk { entry, x: tile.x.wrapping_byte_offset((*entry).step as isize) };
                 team_sums::<S, T, N, V>(s, tile, lengths, &mut walk, tile.y.add(team * T * N * S::LANES));
