@@ -21,7 +21,14 @@
 
 use super::lists::HEADER;
 use crate::cpu::Cpu;
+use crate::cpu::gemm::tile::prefetch_far;
 use crate::cpu::simd::{Kernel, Simd};
+
+/// The number of bytes by which lists are prefetched in advance. Without this, the hardware prefetcher fetches lists from the
+/// last-level cache at a fifth of its speed, and a call that reads all of them from there takes up to twice as long.
+const AHEAD: usize = 2048;
+/// The number of entries that are read between two prefetches: at most a cache line.
+const UNROLLED: usize = 4;
 
 /// The arguments of a tile.
 pub(super) struct Tile<'a> {
@@ -183,17 +190,21 @@ unsafe fn add_parts<S: Simd, const T: usize, const N: usize, const P: usize>(
     let (mut entry, mut x) = (walk.entry, walk.x);
     // SAFETY: guaranteed by the caller.
     unsafe {
-        let whole = entry.add(count as usize / P * P);
+        let (whole, end) = (entry.add(count as usize / UNROLLED * UNROLLED), entry.add(count as usize));
         while entry != whole {
-            for part in &mut parts {
-                add_products(s, &(*entry).weights, x, part);
+            prefetch_far(entry.cast::<u8>().wrapping_add(AHEAD));
+            for i in 0..UNROLLED {
+                add_products(s, &(*entry).weights, x, &mut parts[i % P]);
                 entry = entry.add(1);
                 x = x.wrapping_byte_offset((*entry).step as isize);
             }
         }
-        let end = entry.add(count as usize % P);
-        while P > 1 && entry != end {
-            add_products(s, &(*entry).weights, x, &mut parts[0]);
+        prefetch_far(entry.cast::<u8>().wrapping_add(AHEAD));
+        for i in 0..UNROLLED - 1 {
+            if entry == end {
+                break;
+            }
+            add_products(s, &(*entry).weights, x, &mut parts[i % P]);
             entry = entry.add(1);
             x = x.wrapping_byte_offset((*entry).step as isize);
         }
