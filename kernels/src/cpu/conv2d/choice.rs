@@ -278,6 +278,8 @@ mod tests {
             ([1, 14, 512, 512], Memory, Winograd4),
             ([1, 8, 256, 256], Memory, Winograd2),
             ([1, 7, 512, 512], Memory, Winograd2),
+            ([1, 8, 256, 256], Cache, Winograd2),
+            ([1, 10, 320, 320], Cache, Winograd2),
             ([16, 2, 512, 512], Cache, Winograd2),
             ([1, 4, 128, 128], Memory, Direct),
             ([1, 4, 512, 512], Memory, Direct),

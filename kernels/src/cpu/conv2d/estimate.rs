@@ -45,15 +45,15 @@ pub(super) const FAR: [f64; 3] = [8.0, 28.0, 34.0];
 
 /// Weights of more floats than this come from memory in any case.
 const CACHED_WEIGHTS: usize = 5 << 20;
-/// The time in which a float of a list arrives, compared to a float of a panel: several lists take turns.
-const LISTED: f64 = 2.2;
+/// The time in which a float of a list arrives, compared to a float of a panel: lists are one stream.
+const LISTED: f64 = 0.8;
 
 impl Weights {
     /// The number of multiply-accumulates that one lane performs while one of `floats` weights arrives.
     fn float(self, floats: usize) -> f64 {
         match self {
-            Self::Cache | Self::Fresh if floats <= CACHED_WEIGHTS => 0.1,
-            Self::Memory | Self::Cache | Self::Fresh => 0.7,
+            Self::Cache | Self::Fresh if floats <= CACHED_WEIGHTS => 0.5,
+            Self::Memory | Self::Cache | Self::Fresh => 0.9,
         }
     }
 }
