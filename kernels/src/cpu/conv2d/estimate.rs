@@ -41,7 +41,7 @@ const FRESH_TRANSFORM: f64 = 16.0;
 /// Images of more floats than this do not stay in the cache between two layers.
 const CACHED_IMAGES: usize = 1_300_000;
 /// The cost of a float of larger images, in the direct algorithm, in Winograd's transforms and in row lanes.
-pub(super) const FAR: [f64; 3] = [8.0, 28.0, 34.0];
+pub(super) const FAR: [f64; 3] = [8.0, 28.0, 22.0];
 
 /// Weights of more floats than this come from memory in any case.
 const CACHED_WEIGHTS: usize = 5 << 20;

@@ -25,7 +25,7 @@ const ENTRY: f64 = 1.3;
 /// The cost of a team's lists in a tile: their ends are mispredicted, and sums are shifted, loaded and stored.
 const LISTS: f64 = 11.0;
 /// The cost of converting a vector of pixels to lanes.
-const LOAD: f64 = 8.9;
+const LOAD: f64 = 14.0;
 /// The cost of converting a vector of sums to pixels, with the epilogue.
 const STORE: f64 = 14.0;
 
