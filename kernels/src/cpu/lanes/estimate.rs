@@ -10,7 +10,7 @@
 //!
 //! The unit is a fused multiply-add of one vector in the direct algorithm. The costs were fitted on one thread with
 //! AVX-512 to the first list of layers in `benches/choice.rs`, alone and in pairs of filters, and checked on the second.
-//! Vectors of eight lanes have factors of their own ([`EIGHT_LANES`]), fitted likewise with AVX2.
+//! Vectors of eight lanes have costs of their own and a factor ([`EIGHT_LANES`]), fitted likewise with AVX2.
 
 use super::lists::FAR_VECTOR;
 use super::places::Slots;
@@ -24,10 +24,11 @@ const PRODUCT: f64 = 1.04;
 const ENTRY: f64 = 1.3;
 /// The cost of a team's lists in a tile: their ends are mispredicted, and sums are shifted, loaded and stored.
 const LISTS: f64 = 11.0;
-/// The cost of converting a vector of pixels to lanes.
-const LOAD: f64 = 14.0;
-/// The cost of converting a vector of sums to pixels, with the epilogue.
-const STORE: f64 = 14.0;
+/// The cost of converting a vector of pixels to lanes; and with eight lanes, where a transpose takes as many steps, but a
+/// multiply-add half as long.
+const LOAD: [f64; 2] = [14.0, 12.5];
+/// The cost of converting a vector of sums to pixels, with the epilogue; and with eight lanes.
+const STORE: [f64; 2] = [14.0, 19.6];
 
 /// The cost of an entry in the weight gradient: its loads, and its part of the transposes that sum lanes.
 const DOT_ENTRY: f64 = 5.5;
@@ -39,9 +40,9 @@ const COPY: f64 = 3.0;
 /// The cost of storing a vector of sums in lanes, with the epilogue.
 const STORE_LANES: f64 = 7.0;
 
-/// The factors of conversions and of everything else for vectors of eight lanes, whose multiply-adds take half as long: two
-/// vectors are loaded in a cycle, not two and a broadcast, and to transpose a vector takes as many steps.
-const EIGHT_LANES: [f64; 2] = [1.4, 1.18];
+/// The factor of everything but conversions for vectors of eight lanes, whose multiply-adds take half as long: two vectors are
+/// loaded in a cycle, not two and a broadcast.
+const EIGHT_LANES: f64 = 1.18;
 
 /// An estimated time, in fused multiply-adds of one vector.
 pub(in crate::cpu) struct Estimate {
@@ -65,9 +66,10 @@ impl RowLanes {
         let teams = (tiles * lists.blocks() * lists.teams()) as f64;
         let loads = (groups * self.loads(g)) as f64;
         let stores = (tiles * shape.tile() * g.o) as f64;
-        let [converted, other] = if shape.lanes > 8 { [1.0; 2] } else { EIGHT_LANES };
-        let load = if lanes[0] { other * COPY } else { converted * LOAD };
-        let store = if lanes[1] { other * STORE_LANES } else { converted * STORE };
+        let eight = usize::from(shape.lanes <= 8);
+        let other = [1.0, EIGHT_LANES][eight];
+        let load = if lanes[0] { other * COPY } else { LOAD[eight] };
+        let store = if lanes[1] { other * STORE_LANES } else { STORE[eight] };
         Estimate {
             products: other * entries * (PRODUCT * team + ENTRY + far),
             fixed: other * (GROUP * groups as f64 + LISTS * teams) + load * loads + store * stores,
@@ -85,7 +87,7 @@ impl LaneWeightGrad<'_> {
         let loads = groups * self.lanes.loads(&self.g) + rows;
         Estimate {
             products: entries * (PRODUCT * shape.tile() as f64 + DOT_ENTRY),
-            fixed: GROUP * groups as f64 + LOAD * loads as f64,
+            fixed: GROUP * groups as f64 + LOAD[usize::from(shape.lanes <= 8)] * loads as f64,
         }
     }
 }
