@@ -37,22 +37,27 @@ Engines: {}. {}\n
     text
 }
 
-/// Returns the section on networks with zero weights.
+/// Returns the sections on networks with zero weights.
 pub fn sparse_peers(results: &Results) -> String {
-    let Results { sparse_peers, targets, .. } = results;
-    let cases = cases(&sparse_peers.rows, "sparse");
-    // The header lists every engine of the environment.
-    let timed: Vec<&str> = engines(&cases).into_iter().map(|engine| version(sparse_peers, engine)).collect();
+    let Results { sparse_peers, sparse_peers_avx2, targets, .. } = results;
+    let timed = |record: &Record<PeerRow>| {
+        let cases = cases(&record.rows, "sparse");
+        // The header lists every engine of the environment.
+        let engines: Vec<&str> = engines(&cases).into_iter().map(|engine| version(record, engine)).collect();
+        let (quiet, missed) = (quietness(&cases), missed(&cases, &targets.rows));
+        let words = format!("The other engine: {}. {quiet}\n\n{missed}", engines.join(", "));
+        (words, peer_table(&cases, &targets.rows))
+    };
+    let (words, table) = timed(sparse_peers);
     let words = format!(
         "Single weights are zero in every layer but the first and the last one; `resnet18+90` has 90 % zeros. Both
 engines read the same weights: lopper from a model file with masks, the other one from an ONNX file with the same zeros.\n
-The other engine: {}. {}\n\n{}",
-        timed.join(", "),
-        quietness(&cases),
-        missed(&cases, &targets.rows)
+{words}"
     );
-    section("Networks with zero weights beside DeepSparse", sparse_peers, &words)
-        + &peer_table(&cases, &targets.rows)
+    let avx512 = section("Networks with zero weights beside DeepSparse", sparse_peers, &words) + &table;
+    let (words, table) = timed(sparse_peers_avx2);
+    [avx512, section("The same on a processor without AVX-512", sparse_peers_avx2, &words) + &table]
+        .join("\n")
 }
 
 /// Returns an engine's name and version, as the header has them.

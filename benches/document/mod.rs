@@ -42,6 +42,8 @@ struct Results {
     peers: Record<PeerRow>,
     /// Networks with zero weights, beside an engine that skips them.
     sparse_peers: Record<PeerRow>,
+    /// The same on a processor without AVX-512.
+    sparse_peers_avx2: Record<PeerRow>,
     /// Networks from ONNX files, beside engines that read the same files.
     onnx_peers: Record<PeerRow>,
     targets: Record<TargetRow>,
@@ -61,6 +63,7 @@ impl Results {
             cuda_resources: Record::read(&directory.join("cuda_resources.csv"))?,
             peers: Record::read(&directory.join("peers.csv"))?,
             sparse_peers: Record::read(&directory.join("sparse_peers.csv"))?,
+            sparse_peers_avx2: Record::read(&directory.join("sparse_peers_avx2.csv"))?,
             onnx_peers: Record::read(&directory.join("onnx_peers.csv"))?,
             targets: Record::read(&directory.join("targets.csv"))?,
             pruners: Record::read(&directory.join("pruners.csv"))?,

@@ -46,6 +46,7 @@ fn machines(results: &Results) -> String {
     let files = [
         ("peers", origin(&results.peers)),
         ("sparse_peers", origin(&results.sparse_peers)),
+        ("sparse_peers_avx2", origin(&results.sparse_peers_avx2)),
         ("onnx_peers", origin(&results.onnx_peers)),
         ("pruners", origin(&results.pruners)),
         ("networks", origin(&results.networks)),
