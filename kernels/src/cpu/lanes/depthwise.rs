@@ -116,6 +116,7 @@ impl Kernel for Planes<'_> {
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         let [from, to] = self.images.map(LaneImages::plane);
+        let [read, written] = self.images.map(LaneImages::rows);
         let Epilogue { bias, residual, activation } = *self.epilogue;
         let ending = Ending::new(activation);
         for (i, y) in self.y.chunks_exact_mut(to).enumerate() {
@@ -127,13 +128,14 @@ impl Kernel for Planes<'_> {
             }
             let plane = Plane {
                 images: self.images,
-                x: &self.x[index * from..][..from],
+                x: &self.x[index * from..][..read],
                 weights,
                 // No bias is −0, which changes no number.
                 bias: s.splat(bias.map_or(-0.0, |bias| bias[channel])),
-                residual: residual.map(|residual| &residual[index * to..][..to]),
+                residual: residual.map(|residual| &residual[index * to..][..written]),
                 ending,
             };
+            let y = &mut y[..written];
             for (vector, &neighbors) in self.neighbors.iter().enumerate() {
                 match self.g.stride[0] {
                     1 => plane.vector::<1>(s, vector, neighbors, y),

@@ -35,7 +35,7 @@ const DOT_ENTRY: f64 = 5.5;
 
 /// The cost of a group of slots: finding the places of its lanes, and its task.
 const GROUP: f64 = 3000.0;
-/// The cost of copying a vector of pixels that is in lanes.
+/// The cost of copying a vector of pixels that is in lanes, where outputs read their neighbors, too.
 const COPY: f64 = 3.0;
 /// The cost of storing a vector of sums in lanes, with the epilogue.
 const STORE_LANES: f64 = 7.0;
@@ -68,7 +68,8 @@ impl RowLanes {
         let stores = (tiles * shape.tile() * g.o) as f64;
         let eight = usize::from(shape.lanes <= 8);
         let other = [1.0, EIGHT_LANES][eight];
-        let load = if lanes[0] { other * COPY } else { LOAD[eight] };
+        let copy = if self.sees_one_pixel() { 0.0 } else { COPY };
+        let load = if lanes[0] { other * copy } else { LOAD[eight] };
         let store = if lanes[1] { other * STORE_LANES } else { STORE[eight] };
         Estimate {
             products: other * entries * (PRODUCT * team + ENTRY + far),

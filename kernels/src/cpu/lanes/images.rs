@@ -4,8 +4,11 @@
 //!   [group][channel][row][vectors · LANES]     a group is an image, or the narrow images that share the lanes of a row
 //! ```
 //!
-//! A convolution that reads such images copies the rows of its band instead of transposing pixels, and one that writes
-//! them stores its sums as they are. Lanes without a pixel have any value.
+//! A convolution of one pixel reads such images where they are; one that also reads neighbors copies the rows of its band,
+//! with zeros around the images. Neither transposes pixels. A convolution that writes them stores its sums as they are. Lanes
+//! without a pixel have any value, and so have the cache lines that may follow the rows of a channel.
+
+use super::shape::{LINE, MAX_VECTORS};
 
 /// The layout of images in row lanes, whatever their number of channels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,9 +68,17 @@ impl LaneImages {
         self.vectors * self.lanes
     }
 
-    /// Floats per channel of a group.
-    pub(in crate::cpu) fn plane(&self) -> usize {
+    /// Floats of the rows of a channel of a group.
+    pub(super) fn rows(&self) -> usize {
         self.height * self.row()
+    }
+
+    /// Floats per channel of a group: whole cache lines. Tiles of neighboring channels would crowd into a few sets of the L1
+    /// cache if channels were a power of two apart, so that two lines follow the rows of these.
+    pub(in crate::cpu) fn plane(&self) -> usize {
+        let lines = self.rows().div_ceil(LINE);
+        let spread = lines <= MAX_VECTORS || lines % 4 > 0 || lines % (2 * MAX_VECTORS) == MAX_VECTORS;
+        (if spread { lines } else { lines + 2 }) * LINE
     }
 }
 

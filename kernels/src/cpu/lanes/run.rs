@@ -2,7 +2,8 @@
 //!
 //! ```text
 //!   for group of slots, range of teams                        a task
-//!     convert the band's input to lanes, or copy its rows     → workspace, in the L2 cache
+//!     convert the band's input to lanes, or copy its rows     → workspace, in the L2 cache; rows of lanes stay where they are
+//!                                                               if outputs read the pixel in their own place only
 //!     for tile of the band
 //!       for some teams                                        all, or as many as leave their sums in the L1 cache
 //!         for block of channels
@@ -92,7 +93,12 @@ impl RowLanes {
             (Isa::Portable, 1) => (MAX_VECTORS / 2, "row_lanes_1x4_portable"),
             (Isa::Portable, _) => (MAX_VECTORS / 2, "row_lanes_2x4_portable"),
         };
-        let shape = Shape::new(&g, &taps, lanes, most, l1());
+        let mut shape = Shape::new(&g, &taps, lanes, most, l1());
+        let images = Slots::new(&g, &taps, shape).images(g.oh());
+        if let Some(images) = images.filter(|_| pointwise && !joined) {
+            // The lists then lead from channel to channel of images that stay in lanes.
+            shape = shape.with_plane(&taps, images.plane());
+        }
         let lists = Lists::new(pattern, &taps, &shape, team);
         Self { taps, shape, lists, joined, name }
     }
@@ -155,6 +161,12 @@ impl RowLanes {
         // Each lane must read the pixel in its own place.
         let aligned = g.stride == [1; 2] && self.taps.center == 0 && [g.h, g.w] == [g.oh(), g.ow()];
         [written.filter(|_| aligned), written]
+    }
+
+    /// Whether each output reads the pixel in its own place only.
+    pub(super) fn sees_one_pixel(&self) -> bool {
+        let Taps { list, first_row, center, .. } = &self.taps;
+        !self.joined && list.len() == 1 && (*first_row, *center) == (0, 0)
     }
 
     /// The number of teams whose sums of a tile are computed and stored before those of the next ones: as many as leave
@@ -243,19 +255,22 @@ impl Task<'_> {
         let (g, RowLanes { taps, shape, lists, .. }) = (self.g, self.lanes);
         let Product { x, zeros, layouts, .. } = *self.product;
         let [input_len, sums_len] = self.lanes.workspace(g);
-        let (input, sums) =
+        let there = self.rows_in_place();
+        let input_len = if there.is_some() { 0 } else { input_len };
+        let (lanes, sums) =
             Workspace::floats(&mut workspace.floats, input_len + sums_len).split_at_mut(input_len);
-        let lanes = &mut *input;
-        match layouts.x {
-            ImageLayout::ChannelsLast => {
+        match (there, layouts.x) {
+            (Some(_), _) => {}
+            (None, ImageLayout::ChannelsLast) => {
                 let (places, _) = places.expect("pixels have places");
-                cpu.dispatch(Load { g, taps, shape, places, x, zeros, lanes });
+                cpu.dispatch(Load { g, taps, shape, places, x, zeros, lanes: &mut *lanes });
             }
-            ImageLayout::RowLanes(images) => {
+            (None, ImageLayout::RowLanes(images)) => {
                 let section = self.section(images);
-                cpu.dispatch(LoadRows { section, channels: g.c, taps, shape, x, lanes });
+                cpu.dispatch(LoadRows { section, channels: g.c, taps, shape, x, lanes: &mut *lanes });
             }
         }
+        let input = there.unwrap_or(lanes);
         let targets = places.map(|(_, targets)| targets);
         for row in (0..shape.tiles()).map(|tile| tile * shape.rows) {
             for first in self.teams.clone().step_by(self.lanes.teams_at_once()) {
@@ -264,6 +279,21 @@ impl Task<'_> {
                 self.finish(cpu, targets, row, lists.filters_of(teams), sums, y);
             }
         }
+    }
+
+    /// The band's rows in images that are in row lanes, from its first row in the first channel to its last in the last one, if
+    /// tiles can read them where they are: a kernel of one pixel that was packed for images of this height, and tiles that
+    /// end inside of them.
+    fn rows_in_place(&self) -> Option<&[f32]> {
+        let (g, RowLanes { taps, shape, .. }) = (self.g, self.lanes);
+        let ImageLayout::RowLanes(images) = self.product.layouts.x else { return None };
+        let Section { group, y, .. } = self.section(images);
+        let (plane, row, rows) = (images.plane(), images.row(), shape.input_rows(taps));
+        let fits = plane == shape.plane(taps) && row == shape.row() && y + rows <= images.height;
+        (self.lanes.sees_one_pixel() && fits).then(|| {
+            let first = group * g.c * plane + y * row;
+            &self.product.x[first..first + (g.c - 1) * plane + rows * row]
+        })
     }
 
     /// Adds bias, residual and activation to the sums of a tile's filters, and stores them.
@@ -347,10 +377,11 @@ impl Task<'_> {
                 first: block == 0,
                 enterable: self.slots.enterable(),
             };
-            // SAFETY: `pack` wrote the lists of these teams for this shape, and `of` returns a word more. Its steps lead to a row of a plane of a
-            // channel, of which `plane` has at least `halo` below the tile's first row, and as many more as the tile
-            // has rows; `input` starts at most `(tiles − 1) · rows` rows into the first plane, and `plane` has that
-            // many more. `sums` has a tile of vectors for each filter of each team.
+            // SAFETY: `pack` wrote the lists of these teams for this shape, and `of` returns a word more. Its steps lead
+            // to a row of a plane of a channel, of which `plane` has at least `halo` below the tile's first row, and as
+            // many more as the tile has rows; `input` starts at most `(tiles − 1) · rows` rows into the first plane, and
+            // `plane` has that many more. In place, there is no halo, and the last plane ends with the band's last row.
+            // `sums` has a tile of vectors for each filter of each team.
             unsafe { run(cpu, &tile) }
         }
     }

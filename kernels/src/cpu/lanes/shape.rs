@@ -125,6 +125,12 @@ impl Shape {
         self.input_rows(taps) * self.row() + self.spread
     }
 
+    /// The same shape, whose channels are `plane` floats apart, if they fit.
+    pub fn with_plane(self, taps: &Taps, plane: usize) -> Self {
+        let rows = self.input_rows(taps) * self.row();
+        if rows > plane { self } else { Self { spread: plane - rows, ..self } }
+    }
+
     /// The same shape with room between channels that spreads the tiles of a block over the sets of the L1 cache.
     fn spread_over_sets(self, taps: &Taps) -> Self {
         let (rows, tile) = (self.input_rows(taps) * self.row(), self.tile_lines(taps));
@@ -179,6 +185,7 @@ fn rows(height: usize, most: usize) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use super::super::places::Slots;
     use super::*;
 
     const L1: usize = 32 << 10;
@@ -230,6 +237,22 @@ mod tests {
                     let crowd = most_in_a_set(step / LINE, tile, shape.channels(&taps) * taps.phases.len());
                     assert!(crowd <= ways, "{crowd} lines of {g:?} in a set of {ways}: {shape:?}");
                 }
+            }
+        }
+    }
+
+    /// So do tiles of images that stay in lanes, where kernels of one pixel read them.
+    #[test]
+    fn channels_in_lanes_are_spread_over_the_sets_of_the_cache() {
+        for size in [4, 7, 8, 14, 15, 16, 20, 24, 28, 30, 32, 48, 56, 64, 80, 96, 112] {
+            let g = Conv2d::square([16, size, size, 64], 64, 1, 1, 0);
+            let taps = Taps::new(&g).unwrap();
+            for ways in [8, 12] {
+                let shape = Shape::new(&g, &taps, 16, 8, ways * SETS * BYTES);
+                let images = Slots::new(&g, &taps, shape).images(size).expect("rows are whole");
+                let (step, tile) = (images.plane() / LINE, shape.tile_lines(&taps));
+                let crowd = most_in_a_set(step, tile, shape.channels(&taps));
+                assert!(crowd <= ways, "{crowd} lines of {size}² in a set of {ways}: {shape:?}");
             }
         }
     }
