@@ -77,8 +77,8 @@ impl LaneImages {
     /// cache if channels were a power of two apart, so that two lines follow the rows of these.
     pub(in crate::cpu) fn plane(&self) -> usize {
         let lines = self.rows().div_ceil(LINE);
-        let spread = lines <= MAX_VECTORS || lines % 4 > 0 || lines % (2 * MAX_VECTORS) == MAX_VECTORS;
-        (if spread { lines } else { lines + 2 }) * LINE
+        let crowded = lines.is_multiple_of(4) && lines % (2 * MAX_VECTORS) != MAX_VECTORS;
+        (if crowded && lines > MAX_VECTORS { lines + 2 } else { lines }) * LINE
     }
 }
 
