@@ -68,7 +68,7 @@ impl RowLanes {
         let stores = (tiles * shape.tile() * g.o) as f64;
         let eight = usize::from(shape.lanes <= 8);
         let other = [1.0, EIGHT_LANES][eight];
-        let copy = if self.sees_one_pixel() { 0.0 } else { COPY };
+        let copy = if self.in_place { 0.0 } else { COPY };
         let load = if lanes[0] { other * copy } else { LOAD[eight] };
         let store = if lanes[1] { other * STORE_LANES } else { STORE[eight] };
         Estimate {

@@ -45,6 +45,8 @@ pub(in crate::cpu) struct RowLanes {
     pub(super) lists: Lists,
     /// Whether all pixels of the batch are one row.
     joined: bool,
+    /// Whether images in lanes are read where they are: each output reads the pixel in its own place only.
+    pub(super) in_place: bool,
     name: &'static str,
 }
 
@@ -81,6 +83,7 @@ impl RowLanes {
     pub(super) fn of_teams(cpu: &Cpu, g: &Conv2d, pattern: &Pattern, rows: Rows, team: usize) -> Self {
         let pointwise = [g.kh, g.kw, g.stride[0], g.stride[1]] == [1; 4] && g.padding == [0; 2];
         let joined = pointwise && rows == Rows::Joined;
+        let in_place = pointwise && !joined;
         let g = with_rows(g, joined);
         let taps = Taps::new(&g).expect("the taps fit three lanes");
         let lanes = cpu.backend.tiles(Types::F32)[0].nr;
@@ -94,13 +97,12 @@ impl RowLanes {
             (Isa::Portable, _) => (MAX_VECTORS / 2, "row_lanes_2x4_portable"),
         };
         let mut shape = Shape::new(&g, &taps, lanes, most, l1());
-        let images = Slots::new(&g, &taps, shape).images(g.oh());
-        if let Some(images) = images.filter(|_| pointwise && !joined) {
-            // The lists then lead from channel to channel of images that stay in lanes.
+        if in_place && let Some(images) = Slots::new(&g, &taps, shape).images(g.oh()) {
+            // The lists then lead from channel to channel of the images.
             shape = shape.with_plane(&taps, images.plane());
         }
         let lists = Lists::new(pattern, &taps, &shape, team);
-        Self { taps, shape, lists, joined, name }
+        Self { taps, shape, lists, joined, in_place, name }
     }
 
     /// The layout of `factor` times as many nonzero weights.
@@ -161,12 +163,6 @@ impl RowLanes {
         // Each lane must read the pixel in its own place.
         let aligned = g.stride == [1; 2] && self.taps.center == 0 && [g.h, g.w] == [g.oh(), g.ow()];
         [written.filter(|_| aligned), written]
-    }
-
-    /// Whether each output reads the pixel in its own place only.
-    pub(super) fn sees_one_pixel(&self) -> bool {
-        let Taps { list, first_row, center, .. } = &self.taps;
-        !self.joined && list.len() == 1 && (*first_row, *center) == (0, 0)
     }
 
     /// The number of teams whose sums of a tile are computed and stored before those of the next ones: as many as leave
@@ -252,25 +248,17 @@ impl Task<'_> {
 
     /// Computes the output; lanes that are converted from or to pixels have `places`.
     fn run_at(&self, cpu: &Cpu, workspace: &mut Workspace, places: Option<(&Places, &Targets)>, y: Shared) {
-        let (g, RowLanes { taps, shape, lists, .. }) = (self.g, self.lanes);
-        let Product { x, zeros, layouts, .. } = *self.product;
-        let [input_len, sums_len] = self.lanes.workspace(g);
-        let there = self.rows_in_place();
-        let input_len = if there.is_some() { 0 } else { input_len };
+        let RowLanes { shape, lists, .. } = self.lanes;
+        let [input_len, sums_len] = self.lanes.workspace(self.g);
         let (lanes, sums) =
             Workspace::floats(&mut workspace.floats, input_len + sums_len).split_at_mut(input_len);
-        match (there, layouts.x) {
-            (Some(_), _) => {}
-            (None, ImageLayout::ChannelsLast) => {
-                let (places, _) = places.expect("pixels have places");
-                cpu.dispatch(Load { g, taps, shape, places, x, zeros, lanes: &mut *lanes });
+        let input = match self.rows_in_place() {
+            Some(rows) => rows,
+            None => {
+                self.load(cpu, places, lanes);
+                lanes
             }
-            (None, ImageLayout::RowLanes(images)) => {
-                let section = self.section(images);
-                cpu.dispatch(LoadRows { section, channels: g.c, taps, shape, x, lanes: &mut *lanes });
-            }
-        }
-        let input = there.unwrap_or(lanes);
+        };
         let targets = places.map(|(_, targets)| targets);
         for row in (0..shape.tiles()).map(|tile| tile * shape.rows) {
             for first in self.teams.clone().step_by(self.lanes.teams_at_once()) {
@@ -281,16 +269,31 @@ impl Task<'_> {
         }
     }
 
+    /// Converts the band's input to lanes, or copies its rows.
+    fn load(&self, cpu: &Cpu, places: Option<(&Places, &Targets)>, lanes: &mut [f32]) {
+        let (g, RowLanes { taps, shape, .. }) = (self.g, self.lanes);
+        let Product { x, zeros, layouts, .. } = *self.product;
+        match layouts.x {
+            ImageLayout::ChannelsLast => {
+                let (places, _) = places.expect("pixels have places");
+                cpu.dispatch(Load { g, taps, shape, places, x, zeros, lanes });
+            }
+            ImageLayout::RowLanes(images) => {
+                let section = self.section(images);
+                cpu.dispatch(LoadRows { section, channels: g.c, taps, shape, x, lanes });
+            }
+        }
+    }
+
     /// The band's rows in images that are in row lanes, from its first row in the first channel to its last in the last one, if
-    /// tiles can read them where they are: a kernel of one pixel that was packed for images of this height, and tiles that
-    /// end inside of them.
+    /// tiles can read them where they are: the lists were packed for images of this height, and tiles end inside of them.
     fn rows_in_place(&self) -> Option<&[f32]> {
         let (g, RowLanes { taps, shape, .. }) = (self.g, self.lanes);
         let ImageLayout::RowLanes(images) = self.product.layouts.x else { return None };
         let Section { group, y, .. } = self.section(images);
         let (plane, row, rows) = (images.plane(), images.row(), shape.input_rows(taps));
         let fits = plane == shape.plane(taps) && row == shape.row() && y + rows <= images.height;
-        (self.lanes.sees_one_pixel() && fits).then(|| {
+        (self.lanes.in_place && fits).then(|| {
             let first = group * g.c * plane + y * row;
             &self.product.x[first..first + (g.c - 1) * plane + rows * row]
         })
