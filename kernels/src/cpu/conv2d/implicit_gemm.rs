@@ -140,7 +140,7 @@ impl ImplicitGemm<'_> {
             self.windows.rows(self.source, self.zeros, first, count, stride, rows);
         }
         let contiguous = self.windows.are_contiguous() && self.gather.is_none();
-        let local: [usize; BLOCK] = std::array::from_fn(|p| p * row);
+        let local = self.scatter.map(|_| std::array::from_fn::<usize, BLOCK, _>(|p| p * row));
         for begin in panels.clone().step_by(together) {
             let part = begin..panels.end.min(begin + together);
             let columns = self.panels[begin].start..self.panels[part.end - 1].columns().end;
@@ -150,11 +150,11 @@ impl ImplicitGemm<'_> {
                 let streams = (contiguous && index == panels.start).then_some(self.windows.channels);
                 let shape =
                     Reduction { segments: self.windows.taps.len(), len: self.len, stride, count, streams };
-                if self.scatter.is_none() {
-                    self.panel(panel, &shape, rows, out, y.as_mut_ptr(), &self.epilogue);
-                } else {
+                if let Some(local) = &local {
                     let tile = Panel { start: panel.start - columns.start, ..*panel };
-                    self.panel(&tile, &shape, rows, &local, waiting.as_mut_ptr(), &Epilogue::default());
+                    self.panel(&tile, &shape, rows, local, waiting.as_mut_ptr(), &Epilogue::default());
+                } else {
+                    self.panel(panel, &shape, rows, out, y.as_mut_ptr(), &self.epilogue);
                 }
             }
             if let Some(scatter) = self.scatter {
