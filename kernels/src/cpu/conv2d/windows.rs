@@ -121,10 +121,10 @@ impl<'a> Windows<'a> {
                 assert!(last as usize + self.row_len <= source.len(), "a row extends beyond its image");
                 // Sums, because the vectors of every x86-64 processor have no products of 64 bits.
                 let distance = step * self.channels;
-                let mut pixel = source.as_ptr().wrapping_offset(start).wrapping_add(from * distance);
+                let (start, mut pixel) = (source.as_ptr().wrapping_offset(start), from * distance);
                 for slot in &mut rows[t * stride + p..][from..to] {
-                    *slot = pixel;
-                    pixel = pixel.wrapping_add(distance);
+                    *slot = start.wrapping_add(pixel);
+                    pixel += distance;
                 }
             }
         });
