@@ -119,19 +119,35 @@ impl<'a> Row<'a> {
         let (c, width, lines) = (self.of.g.c, self.of.g.ow(), self.lines::<K>());
         let finish = Finish::new(self.of.epilogue, self.index, self.y.len());
         for first in (0..width).step_by(PIXELS) {
-            let table = self.table::<K, STRIDE>(&lines, first);
-            let group = Group { table, first, count: PIXELS.min(width - first) };
-            if c < S::LANES {
-                self.vector::<S, false, K, STRIDE>(s, &group, &finish, 0);
-                continue;
+            let group = Group { first, count: PIXELS.min(width - first) };
+            if let Some(runs) = self.runs::<K, STRIDE>(&lines, first) {
+                self.group::<S, K, STRIDE>(s, &group, |row, j| runs[row].pixel(j), &finish);
+            } else {
+                let table = self.table::<K, STRIDE>(&lines, first);
+                self.group::<S, K, STRIDE>(s, &group, |row, j| table[row][j], &finish);
             }
-            for channel in (0..c - S::LANES).step_by(S::LANES) {
-                self.vector::<S, true, K, STRIDE>(s, &group, &finish, channel);
-            }
-            // The last vector computes some channels of the one before again instead of a part of a vector.
-            self.vector::<S, true, K, STRIDE>(s, &group, &finish, c - S::LANES);
         }
         finish.ending.in_place(s, self.y);
+    }
+
+    /// Computes all channels of `group`, which reads `pixel(row of the kernel, column)`.
+    #[inline(always)]
+    fn group<S: Simd, const K: usize, const STRIDE: usize>(
+        &mut self,
+        s: S,
+        group: &Group,
+        pixel: impl Fn(usize, usize) -> *const f32,
+        finish: &Finish,
+    ) {
+        let c = self.of.g.c;
+        if c < S::LANES {
+            return self.vector::<S, false, K, STRIDE>(s, group, &pixel, finish, 0);
+        }
+        for channel in (0..c - S::LANES).step_by(S::LANES) {
+            self.vector::<S, true, K, STRIDE>(s, group, &pixel, finish, channel);
+        }
+        // The last vector computes some channels of the one before again instead of a part of a vector.
+        self.vector::<S, true, K, STRIDE>(s, group, &pixel, finish, c - S::LANES);
     }
 
     /// The rows of the image that the row reads, or none in the padding.
@@ -143,6 +159,23 @@ impl<'a> Row<'a> {
             let y = (oy * g.stride[0] + ky).wrapping_sub(g.padding[0]);
             (y < g.h).then(|| &x[(image * g.h + y - first) * g.w * g.c..][..g.w * g.c])
         })
+    }
+
+    /// The pixels of `lines` that the outputs from `first` on read, unless some of them are left or right of the image.
+    #[inline(always)]
+    fn runs<const K: usize, const STRIDE: usize>(
+        &self,
+        lines: &[Option<&[f32]>; K],
+        first: usize,
+    ) -> Option<[Run; K]> {
+        let DepthwiseRows { g, zeros, .. } = self.of;
+        let (begin, count) = ((first * STRIDE).checked_sub(g.padding[1])?, (PIXELS - 1) * STRIDE + K);
+        let mut runs = [Run { start: zeros.as_ptr(), distance: 0 }; K];
+        for (run, line) in runs.iter_mut().zip(lines) {
+            let Some(line) = line else { continue };
+            *run = Run { start: line.get(begin * g.c..(begin + count) * g.c)?.as_ptr(), distance: g.c };
+        }
+        Some(runs)
     }
 
     /// The pixels of `lines` that the outputs from `first` on read. A pixel has C floats.
@@ -171,7 +204,8 @@ impl<'a> Row<'a> {
     fn vector<S: Simd, const WHOLE: bool, const K: usize, const STRIDE: usize>(
         &mut self,
         s: S,
-        group: &Group<K>,
+        group: &Group,
+        pixel: &impl Fn(usize, usize) -> *const f32,
         finish: &Finish,
         channel: usize,
     ) {
@@ -179,11 +213,11 @@ impl<'a> Row<'a> {
         let lanes = if WHOLE { S::LANES } else { g.c };
         let mut sums = [s.zero(); PIXELS];
         let mut weights = w.as_ptr().wrapping_add(channel);
-        for row in &group.table {
+        for row in 0..K {
             let mut x = [s.zero(); COLUMNS];
             for j in 0..(PIXELS - 1) * STRIDE + K {
                 // SAFETY: a pixel has C floats, and `channel + lanes ≤ C`.
-                x[j] = unsafe { load_lanes(s, row[j].add(channel), lanes) };
+                x[j] = unsafe { load_lanes(s, pixel(row, j).add(channel), lanes) };
             }
             for kx in 0..K {
                 // SAFETY: `w` has C floats for each of the K·K taps, as `DepthwiseRows::run` asserts.
@@ -259,11 +293,23 @@ impl<'a> Finish<'a> {
 }
 
 /// [`PIXELS`] neighboring outputs.
-struct Group<const K: usize> {
-    /// The pixels that they read.
-    table: [[*const f32; COLUMNS]; K],
+struct Group {
     /// The first one.
     first: usize,
     /// How many of them exist. The others are computed from pixels that may be any, and not stored.
     count: usize,
+}
+
+/// Pixels at equal distances: neighbors, or the same zeros again and again.
+#[derive(Clone, Copy)]
+struct Run {
+    start: *const f32,
+    distance: usize,
+}
+
+impl Run {
+    #[inline(always)]
+    fn pixel(&self, j: usize) -> *const f32 {
+        self.start.wrapping_add(j * self.distance)
+    }
 }
