@@ -1,11 +1,12 @@
-//! Bands of images that are in row lanes: their rows are copied to the workspace, and a tile's sums are stored as rows.
+//! Bands of images that are in row lanes: their rows are copied to the workspace, and a tile's sums are stored as rows, if
+//! possible from registers.
 
 use super::images::LaneImages;
 use super::shape::Shape;
 use super::taps::Taps;
 use crate::cpu::conv2d::Epilogue;
 use crate::cpu::device::shared::Shared;
-use crate::cpu::simd::activate::Ending;
+use crate::cpu::simd::activate::{Ending, clamp};
 use crate::cpu::simd::{Kernel, Simd};
 use std::ops::Range;
 
@@ -134,6 +135,84 @@ impl Kernel for FinishRows<'_> {
                 }
             }
             ending.in_place(s, rows);
+        }
+    }
+}
+
+/// The end of tiles whose sums are stored as rows from registers: with bias, a residual in row lanes and a clamp.
+pub(super) struct RowsEnd<'a> {
+    bias: Option<&'a [f32]>,
+    /// The first filter's part of the residual, if there is one, and of the output.
+    residual: *const f32,
+    y: *mut f32,
+    /// The distance between two filters' parts.
+    plane: usize,
+    filters: usize,
+    vectors: usize,
+    bounds: [f32; 2],
+}
+
+impl<'a> RowsEnd<'a> {
+    /// The end of the tile of `filters` from row `row` of the band on, if all its rows are in the images and the activation
+    /// is a clamp. `channels` is the number of filters of the convolution. The residual is in row lanes, too.
+    pub fn new(
+        section: Section,
+        shape: &Shape,
+        row: usize,
+        (channels, filters): (usize, Range<usize>),
+        epilogue: &Epilogue<'a>,
+        y: Shared,
+    ) -> Option<Self> {
+        let bounds = epilogue.activation.bounds()?;
+        if section.rows(shape, row) < shape.rows || filters.is_empty() {
+            return None;
+        }
+        let len = shape.rows * shape.row();
+        let [first, last] =
+            [filters.start, filters.end - 1].map(|filter| section.start(channels, filter, row));
+        assert!(section.images.row() == shape.row() && last + len <= y.len(), "the output has the tile's rows");
+        let residual = epilogue.residual.map(|residual| residual[first..last + len].as_ptr());
+        Some(Self {
+            bias: epilogue.bias.map(|bias| &bias[filters.clone()]),
+            residual: residual.unwrap_or(std::ptr::null()),
+            y: y.as_mut_ptr().wrapping_add(first),
+            plane: section.images.plane(),
+            filters: filters.len(),
+            vectors: shape.tile(),
+            bounds,
+        })
+    }
+
+    /// Stores the sums of the filters from `filter` on, of which those beyond the last one do not exist.
+    ///
+    /// # Safety
+    /// No other task has the tile's rows of these filters.
+    #[inline(always)]
+    pub unsafe fn store<S: Simd, const T: usize, const N: usize>(
+        &self,
+        s: S,
+        sums: [[S::F; N]; T],
+        filter: usize,
+    ) {
+        debug_assert_eq!(N, self.vectors);
+        for f in 0..T.min(self.filters - filter) {
+            let at = (filter + f) * self.plane;
+            let bias = s.splat(self.bias.map_or(0.0, |bias| bias[filter + f]));
+            let mut sums = sums[f];
+            for i in 0..N {
+                sums[i] = s.add(sums[i], bias);
+            }
+            // SAFETY: as `new` asserts, the output and the residual have a tile of rows for each filter, `plane` apart.
+            unsafe {
+                if !self.residual.is_null() {
+                    for i in 0..N {
+                        sums[i] = s.add(sums[i], s.load(self.residual.add(at + i * S::LANES)));
+                    }
+                }
+                for i in 0..N {
+                    s.store(self.y.add(at + i * S::LANES), clamp(s, self.bounds, sums[i]));
+                }
+            }
         }
     }
 }

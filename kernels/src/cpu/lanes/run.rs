@@ -19,7 +19,7 @@ use super::lists::{Lists, team};
 use super::load::Load;
 use super::places::{Places, Slots};
 use super::residual::{AddPixels, AddRows};
-use super::rows::{FinishRows, LoadRows, Section};
+use super::rows::{FinishRows, LoadRows, RowsEnd, Section};
 use super::shape::{LINE, MAX_VECTORS, Shape};
 use super::taps::Taps;
 use super::tile::{Tile, kernel};
@@ -263,8 +263,12 @@ impl Task<'_> {
         for row in (0..shape.tiles()).map(|tile| tile * shape.rows) {
             for first in self.teams.clone().step_by(self.lanes.teams_at_once()) {
                 let teams = first..(first + self.lanes.teams_at_once()).min(self.teams.end);
-                self.add_products(cpu, &input[row * shape.row()..], teams.clone(), sums);
-                self.finish(cpu, targets, row, lists.filters_of(teams), sums, y);
+                let filters = lists.filters_of(teams.clone());
+                let end = self.rows_end(row, filters.clone(), y);
+                self.add_products(cpu, &input[row * shape.row()..], teams, sums, end.as_ref());
+                if end.is_none() {
+                    self.finish(cpu, targets, row, filters, sums, y);
+                }
             }
         }
     }
@@ -297,6 +301,15 @@ impl Task<'_> {
             let first = group * g.c * plane + y * row;
             &self.product.x[first..first + (g.c - 1) * plane + rows * row]
         })
+    }
+
+    /// The end that stores the sums of a tile's filters from registers, if there is one.
+    fn rows_end(&self, row: usize, filters: Range<usize>, y: Shared) -> Option<RowsEnd<'_>> {
+        let Product { epilogue, layouts, .. } = self.product;
+        let ImageLayout::RowLanes(images) = layouts.y else { return None };
+        let (shape, section, filters) = (&self.lanes.shape, self.section(images), (self.g.o, filters));
+        let joined = epilogue.residual.is_none() || layouts.residual == layouts.y;
+        joined.then(|| RowsEnd::new(section, shape, row, filters, epilogue, y)).flatten()
     }
 
     /// Adds bias, residual and activation to the sums of a tile's filters, and stores them.
@@ -366,8 +379,15 @@ impl Task<'_> {
         Section { images, group, y }
     }
 
-    /// Computes the sums of some teams of a tile, whose input starts at `input`.
-    fn add_products(&self, cpu: &Cpu, input: &[f32], teams: Range<usize>, sums: &mut [f32]) {
+    /// Computes the sums of some teams of a tile, whose input starts at `input`, up to `end` if there is one.
+    fn add_products(
+        &self,
+        cpu: &Cpu,
+        input: &[f32],
+        teams: Range<usize>,
+        sums: &mut [f32],
+        end: Option<&RowsEnd>,
+    ) {
         let RowLanes { shape, lists, .. } = self.lanes;
         let packed = bytemuck::cast_slice(self.product.packed);
         let run = kernel(shape.tile(), shape.unit(), lists.team);
@@ -379,12 +399,13 @@ impl Task<'_> {
                 y: sums.as_mut_ptr(),
                 first: block == 0,
                 enterable: self.slots.enterable(),
+                end: end.filter(|_| block + 1 == lists.blocks()),
             };
             // SAFETY: `pack` wrote the lists of these teams for this shape, and `of` returns a word more. Its steps lead
             // to a row of a plane of a channel, of which `plane` has at least `halo` below the tile's first row, and as
             // many more as the tile has rows; `input` starts at most `(tiles − 1) · rows` rows into the first plane, and
             // `plane` has that many more. In place, there is no halo, and the last plane ends with the band's last row.
-            // `sums` has a tile of vectors for each filter of each team.
+            // `sums` has a tile of vectors for each filter of each team, and `end` is that of these filters in this tile.
             unsafe { run(cpu, &tile) }
         }
     }

@@ -7,7 +7,7 @@
 //!         for vector in 0..N                       (unrolled)
 //!           sums[filter][vector] += weight · x[vector]
 //!       before, after: shift the sums by a lane
-//!     add the sums of the blocks before; store
+//!     add the sums of the blocks before; store, in the last block with the end of the convolution if that is possible
 //! ```
 //!
 //! Every load of pixels is aligned, although taps look left and right: the sums of all taps on one side are shifted
@@ -20,6 +20,7 @@
 //! second slot of those that a core fills per cycle.
 
 use super::lists::HEADER;
+use super::rows::RowsEnd;
 use crate::cpu::Cpu;
 use crate::cpu::gemm::tile::prefetch_far;
 use crate::cpu::simd::{Kernel, Simd};
@@ -44,6 +45,8 @@ pub(super) struct Tile<'a> {
     pub first: bool,
     /// The lanes that sums may enter when they shift up or down.
     pub enterable: [u32; 2],
+    /// Stores the sums of the first team's filters and of those that follow, if they do not go to `y`.
+    pub end: Option<&'a RowsEnd<'a>>,
 }
 
 /// A function that computes a tile.
@@ -66,7 +69,8 @@ pub(super) fn kernel(vectors: usize, unit: usize, team: usize) -> Run {
 ///
 /// # Safety
 /// `tile.lists` are the lists of `tile.teams` teams of `T` filters and another word. The steps of each list lead from `x`
-/// to `N` readable vectors, and `y` has `N` vectors for each filter of a team.
+/// to `N` readable vectors, and `y` has `N` vectors for each filter of a team. If there is an `end`, it is that of a tile of
+/// `N` vectors of these teams, whose rows no other task has.
 unsafe fn run<const T: usize, const N: usize, const V: usize>(cpu: &Cpu, tile: &Tile) {
     cpu.dispatch(Teams::<T, N, V>(tile));
 }
@@ -105,14 +109,19 @@ impl<const T: usize, const N: usize, const V: usize> Kernel for Teams<'_, T, N, 
                 let lengths = lists.cast::<[u32; HEADER]>().read();
                 let entry = lists.add(HEADER).cast::<Entry<T>>();
                 let mut walk = Walk { entry, x: tile.x.wrapping_byte_offset((*entry).step as isize) };
-                team_sums::<S, T, N, V>(s, tile, lengths, &mut walk, tile.y.add(team * T * N * S::LANES));
+                let y = tile.y.add(team * T * N * S::LANES);
+                let sums = team_sums::<S, T, N, V>(s, tile, lengths, &mut walk, y);
+                match tile.end {
+                    Some(end) => end.store(s, sums, team * T),
+                    None => store(s, sums, y),
+                }
                 lists = walk.entry.cast();
             }
         }
     }
 }
 
-/// Computes the sums of one team.
+/// Computes the sums of one team, using `y` for those of a part of its lists.
 ///
 /// # Safety
 /// As for [`run`]: `walk` starts at the team's lists, which have these lengths, and `y` at its sums.
@@ -123,7 +132,7 @@ unsafe fn team_sums<S: Simd, const T: usize, const N: usize, const V: usize>(
     [before, after, same]: [u32; 3],
     walk: &mut Walk<T>,
     y: *mut f32,
-) {
+) -> Sums<S, T, N> {
     let (up, down) = (s.set(tile.enterable[0]), s.set(tile.enterable[1]));
     let zeros = [[s.zero(); N]; T];
     // SAFETY: guaranteed by the caller.
@@ -146,9 +155,9 @@ unsafe fn team_sums<S: Simd, const T: usize, const N: usize, const V: usize>(
         // A list that continued the sums of the others would wait for their last additions and shifts.
         if T == 1 && before + after > 0 {
             let own = add_list(s, walk, same, zeros);
-            store(s, add(s, sums, own), y);
+            add(s, sums, own)
         } else {
-            store(s, add_list(s, walk, same, sums), y);
+            add_list(s, walk, same, sums)
         }
     }
 }
