@@ -116,7 +116,7 @@ impl<'a> Row<'a> {
     /// Computes all pixels.
     #[inline(always)]
     fn pixels<S: Simd, const K: usize, const STRIDE: usize>(mut self, s: S) {
-        let (c, width, lines) = (self.of.g.c, self.of.g.ow(), self.lines::<K>());
+        let (width, lines) = (self.of.g.ow(), self.lines::<K>());
         let finish = Finish::new(self.of.epilogue, self.index, self.y.len());
         for first in (0..width).step_by(PIXELS) {
             let group = Group { first, count: PIXELS.min(width - first) };

@@ -14,7 +14,7 @@
 
 use super::lists::FAR_VECTOR;
 use super::places::Slots;
-use super::run::RowLanes;
+use super::row_lanes::RowLanes;
 use super::weight_grad::LaneWeightGrad;
 use crate::shapes::Conv2d;
 

@@ -17,7 +17,7 @@
 //! may have either layout ([`residual`]).
 //!
 //! A kernel's taps become rows, phases and shifts by one lane ([`taps`]); rows of images become lanes ([`shape`],
-//! [`places`]); weights become lists ([`lists`]); [`tile`] is the inner kernel.
+//! [`places`]); weights become lists ([`lists`], [`row_lanes`]); [`run`] is the loop nest around [`tile`], the inner kernel.
 //! The gradient of the nonzero weights reads the same lists ([`weight_grad`], [`dots`]).
 
 pub(in crate::cpu) mod depthwise;
@@ -29,6 +29,7 @@ mod lists;
 mod load;
 mod places;
 mod residual;
+mod row_lanes;
 mod rows;
 mod run;
 mod shape;
@@ -38,5 +39,6 @@ mod weight_grad;
 
 pub(in crate::cpu) use estimate::Estimate;
 pub use images::{ImageLayout, ImageLayouts, LaneImages};
-pub(in crate::cpu) use run::{Product, RowLanes, Rows, refuses};
+pub(in crate::cpu) use row_lanes::{RowLanes, Rows, refuses};
+pub(in crate::cpu) use run::Product;
 pub(in crate::cpu) use weight_grad::LaneWeightGrad;

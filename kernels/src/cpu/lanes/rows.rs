@@ -170,7 +170,10 @@ impl<'a> RowsEnd<'a> {
         let len = shape.rows * shape.row();
         let [first, last] =
             [filters.start, filters.end - 1].map(|filter| section.start(channels, filter, row));
-        assert!(section.images.row() == shape.row() && last + len <= y.len(), "the output has the tile's rows");
+        assert!(
+            section.images.row() == shape.row() && last + len <= y.len(),
+            "the output has the tile's rows"
+        );
         let residual = epilogue.residual.map(|residual| residual[first..last + len].as_ptr());
         Some(Self {
             bias: epilogue.bias.map(|bias| &bias[filters.clone()]),

@@ -15,7 +15,7 @@
 use super::dots::{self, add_dots};
 use super::load::Load;
 use super::places::{Places, Slots};
-use super::run::{RowLanes, Rows};
+use super::row_lanes::{RowLanes, Rows};
 use super::taps::Taps;
 use crate::cpu::Cpu;
 use crate::cpu::device::shared::Shared;
