@@ -38,7 +38,7 @@ const GROUP: f64 = 3000.0;
 /// The cost of copying a vector of pixels that is in lanes, where outputs read their neighbors, too.
 const COPY: f64 = 3.0;
 /// The cost of storing a vector of sums in lanes, with the epilogue.
-const STORE_LANES: f64 = 7.0;
+const STORE_LANES: f64 = 4.0;
 
 /// The factor of everything but conversions for vectors of eight lanes, whose multiply-adds take half as long: two vectors are
 /// loaded in a cycle, not two and a broadcast.
