@@ -41,19 +41,30 @@ pub(in crate::cpu) fn lanes_after(g: &Conv2d, x: &LaneImages) -> Option<LaneImag
     }
 }
 
-/// The estimated time by which a convolution of `g` takes longer in the lanes of `x`, which [`lanes_after`] accepts, than of
-/// channels-last images, in fused multiply-adds of one vector. Fitted on one thread with AVX2.
-pub(in crate::cpu) fn extra_time(g: &Conv2d, x: &LaneImages) -> f64 {
-    /// The time of a vector of channels-last outputs.
-    const CHANNELS_LAST: f64 = 28.0;
-    /// The time of a vector of outputs in lanes, by stride.
-    const IN_LANES: [f64; 2] = [25.0, 60.0];
+/// The times of a processor, in fused multiply-adds of one vector.
+struct Costs {
+    /// The time of a vector of channels-last outputs, by stride.
+    channels_last: [f64; 2],
+    /// The time of a vector of outputs in lanes.
+    in_lanes: [f64; 2],
     /// The time in which a vector of a plane is begun and ended.
-    const ENDS: f64 = 70.0;
+    ends: f64,
+}
+
+/// Fitted on one thread with AVX-512.
+const SIXTEEN_LANES: Costs = Costs { channels_last: [18.0, 26.0], in_lanes: [15.0, 27.0], ends: 60.0 };
+/// Fitted on one thread with AVX2.
+const EIGHT_LANES: Costs = Costs { channels_last: [28.0; 2], in_lanes: [25.0, 60.0], ends: 70.0 };
+
+/// The estimated time by which a convolution of `g` takes longer in the lanes of `x`, which [`lanes_after`] accepts, than of
+/// channels-last images, in fused multiply-adds of one vector.
+pub(in crate::cpu) fn extra_time(g: &Conv2d, x: &LaneImages) -> f64 {
     let Some(y) = lanes_after(g, x) else { return 0.0 };
+    let costs = if x.lanes > 8 { SIXTEEN_LANES } else { EIGHT_LANES };
     let columns = (y.groups() * g.c * y.vectors) as f64;
-    let vector = IN_LANES[usize::from(g.stride[0] > 1)];
-    columns * (vector * y.height as f64 + ENDS) - CHANNELS_LAST * g.y_len() as f64 / y.lanes as f64
+    let stride = usize::from(g.stride[0] > 1);
+    let in_lanes = columns * (costs.in_lanes[stride] * y.height as f64 + costs.ends);
+    in_lanes - costs.channels_last[stride] * g.y_len() as f64 / y.lanes as f64
 }
 
 /// Computes `y = activation(x ∗ w + bias + residual)` for images in the first of `images` to images, and a residual, in
