@@ -10,7 +10,7 @@ use super::images::LaneImages;
 use super::places::Slots;
 use super::shape::Shape;
 use super::taps::{Side, Taps};
-use crate::cpu::simd::{Kernel, Simd};
+use crate::cpu::simd::{Kernel, MAX_LANES, Simd};
 use crate::shapes::Conv2d;
 
 /// The layout of images that neighbors of the convolution write and that it can read, if there is one. `most` is the maximum
@@ -42,54 +42,95 @@ pub(super) struct LoadStrided<'a> {
     pub lanes: &'a mut [f32],
 }
 
-impl LoadStrided<'_> {
-    /// Where the two vectors of the first row of channel 0 are that become vector `vector` of the outputs, if they exist.
-    fn places(&self, vector: usize) -> [Option<usize>; 2] {
-        let (images, (group, _)) = (&self.images, self.band);
-        let len = self.channels * images.plane();
-        [0, 1].map(|half| {
-            // Vectors of a group of images, one after the other.
-            let (group, at) = if self.shape.linked {
-                (group, 2 * vector + half)
-            } else {
-                let unit = 2 * (group * self.shape.vectors + vector) + half;
-                (unit / images.vectors, unit % images.vectors)
-            };
-            (group < images.groups() && at < images.vectors).then_some(group * len + at * images.lanes)
-        })
-    }
-}
-
 impl Kernel for LoadStrided<'_> {
     type Output = ();
 
     #[inline(always)]
-    fn run<S: Simd>(self, s: S) {
-        let (images, (_, y)) = (self.images, self.band);
-        let (plane, rows) = (self.shape.plane(self.taps), self.shape.input_rows(self.taps));
-        let phases = &self.taps.phases;
-        assert!(images.lanes == S::LANES && self.shape.lanes == S::LANES);
-        assert!(self.lanes.len() >= self.channels * phases.len() * plane);
-        for vector in 0..self.shape.vectors {
-            let places = self.places(vector);
-            for row in 0..rows {
-                let first = 2 * (y as isize + self.taps.first_row + row as isize);
-                for (index, phase) in phases.iter().enumerate() {
-                    let from = first + phase[0] as isize;
-                    let inside = (0..images.height as isize).contains(&from);
-                    let to = index * plane + row * self.shape.row() + vector * S::LANES;
-                    for channel in 0..self.channels {
-                        let read = |place: Option<usize>| match place {
-                            Some(place) if inside => {
-                                let at = place + channel * images.plane() + from as usize * images.row();
-                                s.get(&self.x[at..at + S::LANES])
-                            }
-                            _ => s.zero(),
-                        };
-                        let pixels = s.deinterleave(read(places[0]), read(places[1]));
-                        let to = to + channel * phases.len() * plane;
-                        s.put(&mut self.lanes[to..to + S::LANES], pixels[phase[1]]);
-                    }
+    fn run<S: Simd>(mut self, s: S) {
+        let (images, shape) = (self.images, self.shape);
+        assert!(images.lanes == S::LANES && shape.lanes == S::LANES);
+        let rows = shape.input_rows(self.taps) as isize;
+        for parity in [0, 1] {
+            let phase = |x: usize| self.taps.phases.iter().position(|&phase| phase == [parity, x]);
+            let phases = [phase(0), phase(1)];
+            if phases == [None; 2] {
+                continue;
+            }
+            let start = 2 * (self.band.1 as isize + self.taps.first_row) + parity as isize;
+            let above = ((1 - start) / 2).clamp(0, rows);
+            let first = start + 2 * above;
+            let count = ((images.height as isize - first + 1) / 2).clamp(0, rows - above);
+            let present = Present { first: first as usize, above: above as usize, count: count as usize };
+            for channel in 0..self.channels {
+                for vector in 0..shape.vectors {
+                    self.split(s, channel, vector, phases, &present);
+                }
+            }
+        }
+    }
+}
+
+/// The rows of a phase that are in the images.
+struct Present {
+    /// The first one, a row of the images. The others are every second row after it.
+    first: usize,
+    /// The number of rows of the phase above it.
+    above: usize,
+    count: usize,
+}
+
+impl LoadStrided<'_> {
+    /// Where the vector `half` of the two in a row of channel `channel` begins that become vector `vector` of the outputs, if
+    /// there is one.
+    fn place(&self, channel: usize, vector: usize, half: usize) -> Option<usize> {
+        let (images, (group, _)) = (&self.images, self.band);
+        // Vectors of a group of images, one after the other.
+        let (group, at) = if self.shape.linked {
+            (group, 2 * vector + half)
+        } else {
+            let unit = 2 * (group * self.shape.vectors + vector) + half;
+            (unit / images.vectors, unit % images.vectors)
+        };
+        let exists = group < images.groups() && at < images.vectors;
+        exists.then_some((group * self.channels + channel) * images.plane() + at * images.lanes)
+    }
+
+    /// Writes vector `vector` of the rows of two phases, the even and the odd columns of the same rows, of which one may be
+    /// missing.
+    #[inline(always)]
+    fn split<S: Simd>(
+        &mut self,
+        s: S,
+        channel: usize,
+        vector: usize,
+        phases: [Option<usize>; 2],
+        present: &Present,
+    ) {
+        let (plane, row) = (self.shape.plane(self.taps), self.shape.row());
+        let (rows, channels) = (self.shape.input_rows(self.taps), channel * self.taps.phases.len());
+        let &Present { first, above, count } = present;
+        let zeros = [0.0; MAX_LANES];
+        let [mut a, mut b] = [(&zeros[..], 0); 2];
+        for (half, from) in [&mut a, &mut b].into_iter().enumerate() {
+            if let Some(place) = self.place(channel, vector, half).filter(|_| count > 0) {
+                let step = 2 * self.images.row();
+                *from = (&self.x[place + first * self.images.row()..][..(count - 1) * step + S::LANES], step);
+            }
+        }
+        for (phase, index) in phases.into_iter().zip(0..) {
+            let Some(phase) = phase else { continue };
+            let to = &mut self.lanes[(channels + phase) * plane..][..rows * row][vector * S::LANES..];
+            for r in (0..above).chain(above + count..rows) {
+                s.put(&mut to[r * row..][..S::LANES], s.zero());
+            }
+            let to = to.as_mut_ptr().wrapping_add(above * row);
+            for r in 0..count {
+                // SAFETY: each source has a vector at `r` steps for `r < count`, or at its start if its step is 0. A phase has
+                // a vector in each of its `rows ≥ above + count` rows.
+                unsafe {
+                    let read = [s.load(a.0.as_ptr().add(r * a.1)), s.load(b.0.as_ptr().add(r * b.1))];
+                    let [even, odd] = s.deinterleave(read[0], read[1]);
+                    s.store(to.add(r * row), if index == 0 { even } else { odd });
                 }
             }
         }
