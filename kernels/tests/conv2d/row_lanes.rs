@@ -1,7 +1,7 @@
 //! Row lanes on shapes that cross the limits of the loop nests, and against the direct algorithm.
 
 use super::*;
-use lopper_kernels::cpu::{ImageLayout, ImageLayouts, Isa, LaneEstimates, LaneImages};
+use lopper_kernels::cpu::{ImageLayout, ImageLayouts, LaneEstimates, LaneImages};
 use lopper_kernels::pattern::Structure;
 
 /// Convolutions in row lanes: wide, narrow and cut rows, bands, strips, strides, and several blocks of channels.
@@ -308,35 +308,6 @@ fn pointwise_and_depthwise_convolutions_stay_in_lanes() {
         }
     }
     assert!(in_lanes >= 6 * CPUS.len(), "{in_lanes} sizes and instruction sets");
-}
-
-/// Convolutions of stride 2 read the lanes that their neighbors write where those of two vectors are the outputs of one.
-#[test]
-fn strided_convolutions_read_lanes() {
-    let mut random = Random(18);
-    for cpu in &*CPUS {
-        let mut sizes = Vec::new();
-        for size in [56, 33, 32, 28, 16, 14, 8, 7, 4, 2] {
-            let mut images = |c: usize, k: usize, stride: usize| {
-                let g = Conv2d::square([16, size, size, c], 12, k, stride, k / 2);
-                let pattern = Pattern::of(&sparse(&g, 1, 70, &mut random), g.filters_shape());
-                cpu::conv2d_lane_images(cpu, &g, &pattern, Packing::InLanes(Weights::Cache))
-            };
-            let [_, written] = images(9, 3, 1);
-            let [read, pixels] = [images(12, 3, 2)[0], images(12, 1, 2)[0]];
-            assert_eq!(read, pixels, "{size}²: both branches of a residual block read the same lanes");
-            if read.is_some() {
-                assert_eq!(read, written, "{size}² on {}", cpu.isa());
-                sizes.push(size);
-            }
-        }
-        let want: &[usize] = match cpu.isa() {
-            Isa::Avx512 => &[56, 32, 28, 16, 8, 4, 2],
-            Isa::Avx2 => &[56, 32, 28, 16, 14, 8, 4, 2],
-            Isa::Portable => continue,
-        };
-        assert_eq!(sizes, want, "{}", cpu.isa());
-    }
 }
 
 /// What stays in lanes is not converted, and only a choice by time has estimates.

@@ -20,13 +20,9 @@ struct Sparse {
 }
 
 impl Sparse {
-    fn draw(draw: &mut Draw, image: [usize; 3], c: usize, o: usize) -> Self {
-        Self::strided(draw, image, c, o, 1)
-    }
-
-    fn strided(draw: &mut Draw, [n, h, w]: [usize; 3], c: usize, o: usize, stride: usize) -> Self {
+    fn draw(draw: &mut Draw, [n, h, w]: [usize; 3], c: usize, o: usize) -> Self {
         let k = draw.pick(&[1, 1, 3]);
-        let g = Conv2d::square([n, h, w, c], o, k, stride, k / 2);
+        let g = Conv2d::square([n, h, w, c], o, k, 1, k / 2);
         let (row, block, one_in) = (g.w_len() / o, draw.pick(&[1, 1, 2]), draw.pick(&[2, 4, 10]));
         let mut w = draw.reals(g.w_len());
         for filters in w.chunks_mut(block * row) {
@@ -135,39 +131,6 @@ fn lane_images() {
             let (want, found) = (block.run(cpu, [PLAIN; 4]), block.run(cpu, layouts));
             assert!(want.iter().all(|y| !y.is_nan()), "every pixel is written");
             assert_eq!(*found, *want, "{} in {layouts:?}", cpu.isa());
-        }
-    });
-}
-
-/// `last(relu(main(first(x)) + bias))` with images in lanes around `main`, which has stride 2, has the bits of channels-last
-/// images.
-#[test]
-fn strided_lane_images() {
-    run("strided_lane_images", 60, |draw| {
-        let width = draw.between(1..=40);
-        let width = draw.pick(&[2, 4, 8, 16, 32, 64, width, 2 * width]);
-        let image = [draw.between(1..=9), draw.between(1..=9), width];
-        let [c, middle, o] = [5, 12, 12].map(|most| draw.between(2..=most));
-        let first = Sparse::draw(draw, image, c, middle);
-        let main = Sparse::strided(draw, image, middle, o, 2);
-        let last = Sparse::draw(draw, [main.g.n, main.g.oh(), main.g.ow()], o, 3);
-        let (x, bias) = (draw.reals(first.g.x_len()), draw.reals(o));
-        draw.about(format_args!("{:?} … {:?} … {:?}", first.g, main.g, last.g));
-        let keep = draw.flags(1)[0];
-        for cpu in &*CPUS {
-            let ([_, wrote], [read, written], [reads, _]) =
-                (first.lanes(cpu), main.lanes(cpu), last.lanes(cpu));
-            let inner = if wrote == read { read } else { PLAIN };
-            let outer = if written == reads && keep { written } else { PLAIN };
-            let run = |inner, outer| {
-                let none = Epilogue::default();
-                let first = first.run(cpu, [PLAIN, PLAIN, inner], &x, &none);
-                let end = Epilogue { bias: Some(&bias), activation: Activation::Relu, ..none };
-                let sum = main.run(cpu, [inner, PLAIN, outer], &first, &end);
-                last.run(cpu, [outer, PLAIN, PLAIN], &sum, &none)
-            };
-            let (want, found) = (run(PLAIN, PLAIN), run(inner, outer));
-            assert_eq!(*found, *want, "{} in {inner:?} and {outer:?}", cpu.isa());
         }
     });
 }

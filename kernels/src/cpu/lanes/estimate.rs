@@ -37,8 +37,6 @@ const DOT_ENTRY: f64 = 5.5;
 const GROUP: f64 = 3000.0;
 /// The cost of copying a vector of pixels that is in lanes, where outputs read their neighbors, too.
 const COPY: f64 = 3.0;
-/// The cost of a vector of every second pixel of two vectors that are in lanes.
-const DEINTERLEAVE: f64 = 6.0;
 /// The cost of storing a vector of sums in lanes, with the epilogue.
 const STORE_LANES: f64 = 4.0;
 
@@ -70,11 +68,7 @@ impl RowLanes {
         let stores = (tiles * shape.tile() * g.o) as f64;
         let eight = usize::from(shape.lanes <= 8);
         let other = [1.0, EIGHT_LANES][eight];
-        let copy = match g.stride {
-            [1, 1] if self.in_place => 0.0,
-            [1, 1] => COPY,
-            _ => DEINTERLEAVE,
-        };
+        let copy = if self.in_place { 0.0 } else { COPY };
         let load = if lanes[0] { other * copy } else { LOAD[eight] };
         let store = if lanes[1] { other * STORE_LANES } else { STORE[eight] };
         Estimate {

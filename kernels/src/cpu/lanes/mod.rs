@@ -13,8 +13,8 @@
 //! The time is proportional to the number of nonzero weights. Images are converted from and to channels-last within
 //! each task ([`load`], [`finish`]), while they are in its L2 cache.
 //!
-//! Between two such convolutions, images may stay in lanes ([`images`], [`rows`], [`strided`]), and a residual may have
-//! either layout ([`residual`]).
+//! Between two such convolutions of the same geometry, images may stay in lanes ([`images`], [`rows`]), and a residual
+//! may have either layout ([`residual`]).
 //!
 //! A kernel's taps become rows, phases and shifts by one lane ([`taps`]); rows of images become lanes ([`shape`],
 //! [`places`]); weights become lists ([`lists`], [`row_lanes`]); [`run`] is the loop nest around [`tile`], the inner kernel.
@@ -33,7 +33,6 @@ mod row_lanes;
 mod rows;
 mod run;
 mod shape;
-mod strided;
 mod taps;
 mod tile;
 mod weight_grad;

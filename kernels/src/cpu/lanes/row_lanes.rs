@@ -4,7 +4,6 @@ use super::images::LaneImages;
 use super::lists::{Lists, team};
 use super::places::Slots;
 use super::shape::{LINE, MAX_VECTORS, Shape};
-use super::strided;
 use super::taps::Taps;
 use crate::cpu::device::cache::l1;
 use crate::cpu::gemm::tile_kernel::Types;
@@ -21,8 +20,6 @@ pub(in crate::cpu) struct RowLanes {
     pub(super) taps: Taps,
     pub(super) shape: Shape,
     pub(super) lists: Lists,
-    /// The maximum number of vectors in a tile.
-    most: usize,
     /// Whether all pixels of the batch are one row.
     joined: bool,
     /// Whether images in lanes are read where they are: each output reads the pixel in its own place only.
@@ -82,7 +79,7 @@ impl RowLanes {
             shape = shape.with_plane(&taps, images.plane());
         }
         let lists = Lists::new(pattern, &taps, &shape, team);
-        Self { taps, shape, lists, most, joined, in_place, name }
+        Self { taps, shape, lists, joined, in_place, name }
     }
 
     /// The layout of `factor` times as many nonzero weights.
@@ -142,9 +139,7 @@ impl RowLanes {
         let written = Slots::new(g, &self.taps, self.shape).images(g.oh());
         // Each lane must read the pixel in its own place.
         let aligned = g.stride == [1; 2] && self.taps.center == 0 && [g.h, g.w] == [g.oh(), g.ow()];
-        let strided = || strided::images(g, &self.taps, &self.shape, self.most);
-        let read = if aligned { written } else { written.and_then(|_| strided()) };
-        [read, written]
+        [written.filter(|_| aligned), written]
     }
 
     /// The number of teams whose sums of a tile are computed and stored before those of the next ones: as many as leave

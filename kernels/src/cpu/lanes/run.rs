@@ -21,7 +21,6 @@ use super::places::{Places, Slots};
 use super::residual::{AddPixels, AddRows};
 use super::row_lanes::RowLanes;
 use super::rows::{FinishRows, LoadRows, RowsEnd, Section};
-use super::strided::LoadStrided;
 use super::tile::{Tile, kernel};
 use crate::cpu::Cpu;
 use crate::cpu::conv2d::Epilogue;
@@ -128,10 +127,6 @@ impl Task<'_> {
             ImageLayout::ChannelsLast => {
                 let (places, _) = places.expect("pixels have places");
                 cpu.dispatch(Load { g, taps, shape, places, x, zeros, lanes });
-            }
-            ImageLayout::RowLanes(images) if g.stride != [1; 2] => {
-                let band = self.slots.band(self.group);
-                cpu.dispatch(LoadStrided { images, band, channels: g.c, taps, shape, x, lanes });
             }
             ImageLayout::RowLanes(images) => {
                 let section = self.section(images);

@@ -68,11 +68,6 @@ impl Shape {
         Self { band: rows * tiles.div_ceil(bands), ..shape }.spread_over_sets(taps)
     }
 
-    /// The shape for `g` on the same core.
-    pub fn like(&self, g: &Conv2d, taps: &Taps, most: usize) -> Self {
-        Self::new(g, taps, self.lanes, most, self.l1 * BYTES)
-    }
-
     /// The shape for several images or bands side by side in a vector.
     fn narrow(g: &Conv2d, lanes: usize, most: usize, l1: usize) -> Self {
         let slots = lanes / g.ow();
