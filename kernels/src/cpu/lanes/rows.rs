@@ -148,7 +148,8 @@ pub(super) struct RowsEnd<'a> {
     /// The distance between two filters' parts.
     plane: usize,
     filters: usize,
-    vectors: usize,
+    /// The number of vectors of the tile.
+    pub vectors: usize,
     bounds: [f32; 2],
 }
 
@@ -189,7 +190,7 @@ impl<'a> RowsEnd<'a> {
     /// Stores the sums of the filters from `filter` on, of which those beyond the last one do not exist.
     ///
     /// # Safety
-    /// No other task has the tile's rows of these filters.
+    /// `N` is the number of the tile's vectors, and no other task has its rows of these filters.
     #[inline(always)]
     pub unsafe fn store<S: Simd, const T: usize, const N: usize>(
         &self,
@@ -197,7 +198,6 @@ impl<'a> RowsEnd<'a> {
         sums: [[S::F; N]; T],
         filter: usize,
     ) {
-        debug_assert_eq!(N, self.vectors);
         for f in 0..T.min(self.filters - filter) {
             let at = (filter + f) * self.plane;
             let bias = s.splat(self.bias.map_or(0.0, |bias| bias[filter + f]));
@@ -205,7 +205,7 @@ impl<'a> RowsEnd<'a> {
             for i in 0..N {
                 sums[i] = s.add(sums[i], bias);
             }
-            // SAFETY: as `new` asserts, the output and the residual have a tile of rows for each filter, `plane` apart.
+            // SAFETY: as `new` asserts, the output and the residual have `N` vectors for each filter, `plane` apart.
             unsafe {
                 if !self.residual.is_null() {
                     for i in 0..N {

@@ -101,6 +101,7 @@ impl<const T: usize, const N: usize, const V: usize> Kernel for Teams<'_, T, N, 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         let Self(tile) = self;
+        assert!(tile.end.is_none_or(|end| end.vectors == N), "the end is that of a tile of {N} vectors");
         let mut lists = tile.lists.as_ptr();
         for team in 0..tile.teams {
             // SAFETY: a team has three lengths before its lists, a word follows them even if they are empty, and `y` has `N`
