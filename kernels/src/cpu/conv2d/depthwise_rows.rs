@@ -13,9 +13,9 @@
 //! ```
 //!
 //! Four outputs of a 3×3 kernel take 27 loads for 36 multiply-adds. The sums, the columns and a weight fit in the 16
-//! registers of AVX2; nine weights would not. Pixels are found through a table of pointers, as those in the padding lead to
-//! zeros: so the inner loop runs through the channels, which are contiguous, without a branch, and images of any width take
-//! the same code.
+//! registers of AVX2; nine weights would not. The inner loop runs through the channels, which are contiguous, without a
+//! branch. Inside the image, pixels are at equal distances. At the ends of a row they are found through a table of pointers,
+//! as those in the padding lead to zeros; filling one takes longer than the sums of a few channels.
 
 use super::{Epilogue, depthwise};
 use crate::cpu::Cpu;
