@@ -119,7 +119,7 @@ impl<'a> Windows<'a> {
                 }
                 let last = start + ((to - 1) * step * self.channels) as isize;
                 assert!(last as usize + self.row_len <= source.len(), "a row extends beyond its image");
-                // Sums, because the vectors of every x86-64 processor have no products of 64 bits.
+                // Sums, because SSE2, for which this is compiled, takes three products for one of 64 bits.
                 let distance = step * self.channels;
                 let (start, mut pixel) = (source.as_ptr().wrapping_offset(start), from * distance);
                 for slot in &mut rows[t * stride + p..][from..to] {

@@ -9,7 +9,7 @@
 //!         for block of channels
 //!           add the products                                  → workspace; from the last block, sums that stay in lanes are
 //!                                                               stored at once, with bias, residual and activation
-//!         convert the sums to pixels with bias, residual and activation
+//!         convert other sums to pixels, or store them as rows, with the same
 //! ```
 //!
 //! The order of each output's sum depends on the shape and on the pattern, but not on how tasks divide the output.
@@ -153,9 +153,10 @@ impl Task<'_> {
     fn rows_end(&self, row: usize, filters: Range<usize>, y: Shared) -> Option<RowsEnd<'_>> {
         let Product { epilogue, layouts, .. } = self.product;
         let ImageLayout::RowLanes(images) = layouts.y else { return None };
-        let (shape, section, filters) = (&self.lanes.shape, self.section(images), (self.g.o, filters));
-        let joined = epilogue.residual.is_none() || layouts.residual == layouts.y;
-        joined.then(|| RowsEnd::new(section, shape, row, filters, epilogue, y)).flatten()
+        if epilogue.residual.is_some() && layouts.residual != layouts.y {
+            return None;
+        }
+        RowsEnd::new(self.section(images), &self.lanes.shape, row, (self.g.o, filters), epilogue, y)
     }
 
     /// Adds bias, residual and activation to the sums of a tile's filters, and stores them.
