@@ -36,7 +36,7 @@ pub(super) fn require(
     for (span, inside) in placed.spans.iter().zip(placed.inside) {
         let name = &ops[span.ops.start].node.name;
         let what = format_args!("the values of the parts of the batch from `{name}` on");
-        account.take(what, (inside.bytes as u64).saturating_mul(span.arenas(packer.cpu) as u64))?;
+        account.take(what, (inside.places.bytes as u64).saturating_mul(span.arenas(packer.cpu) as u64))?;
     }
     let (mut borrowed, mut workspaces) = ((0, ""), (0, ""));
     for ((op, work), &conv2d) in ops.iter().zip(works).zip(placed.layouts.packings()) {

@@ -61,13 +61,20 @@ impl Places {
     }
 
     /// Places the values inside `span` for a part of its images, all computed from the value before it. Its last operation
-    /// writes elsewhere.
-    pub fn inside(span: &Span, ops: &[Op], layouts: &Layouts, alignment: usize) -> Self {
+    /// writes elsewhere. The operation at a position of the span runs at the time `time(position)`; operations of the same
+    /// time run together.
+    pub fn inside(
+        span: &Span,
+        ops: &[Op],
+        layouts: &Layouts,
+        time: impl Fn(usize) -> usize,
+        alignment: usize,
+    ) -> Self {
         let source = span.ops.start.checked_sub(1).map_or(IMAGES, |before| ops[before].output);
         let ops = &ops[span.ops.clone()];
         let mut lens: Vec<usize> = ops.iter().map(|op| span.len_of_part(op, layouts)).collect();
         lens.last_mut().into_iter().for_each(|len| *len = 0);
-        Source { value: source, elements: 0 }.place(ops, lens, |position| position, Dtype::F32, alignment)
+        Source { value: source, elements: 0 }.place(ops, lens, time, Dtype::F32, alignment)
     }
 
     /// Returns the location of `value`.

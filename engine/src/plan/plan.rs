@@ -250,8 +250,8 @@ fn on_cpu(
 ) -> Result<(u64, cpu::Runner)> {
     let (layouts, spans) = &decide(packer, (ops, works), input[0], parts);
     let outside = &Places::around(ops, layouts, spans, input, cpu::ALIGNMENT);
-    let inside: Vec<Places> =
-        spans.iter().map(|span| Places::inside(span, ops, layouts, cpu::ALIGNMENT)).collect();
+    let inside = |span| cpu::Inside::new(packer, span, ops, works, layouts);
+    let inside: Vec<cpu::Inside> = spans.iter().map(inside).collect();
     let placed = cpu::Placed { layouts, spans, outside, inside: &inside };
     let budget = budget::require(packer, ops, works, &placed, held)?;
     Ok((budget, cpu::Runner::new(packer, ops, works, &placed)))

@@ -5,7 +5,7 @@ use lopper_engine::layer::{Activation, Conv2d, FixedWindow, Pool, PoolKind, Wind
 use lopper_engine::{Graph, Layer, Param, Tensor};
 
 /// A convolution of `k`×`k` pixels, of which one in ten weights is kept, or all if it is depthwise.
-fn sparse_conv(random: &mut Random, [c, o]: [usize; 2], k: usize, stride: usize, groups: usize) -> Layer {
+pub fn sparse_conv(random: &mut Random, [c, o]: [usize; 2], k: usize, stride: usize, groups: usize) -> Layer {
     let mut weight = Param::new(random.tensor(&[o, k, k, c / groups]));
     if groups == 1 {
         let mask = Tensor::from_fn(weight.value().shape(), |_| f32::from(random.chance(10)));

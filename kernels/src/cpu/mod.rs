@@ -15,10 +15,10 @@ pub mod simd;
 pub use crate::params::{Activation, Adam, CompactIndex, Dtype, Sgd, Trans};
 pub use conv2d::{
     Algorithm, Choice, DenseTime, Epilogue, Footprint, ImageTimes, LaneEstimates, MaskedTime, PackedConv2d,
-    Packing, Weights, conv2d_depthwise_rows, conv2d_forward, conv2d_forward_between, conv2d_forward_packed,
-    conv2d_forward_rows, conv2d_input_grad, conv2d_lane_images, conv2d_lanes_after, conv2d_lanes_extra,
-    conv2d_masked_forward, conv2d_masked_input_grad, conv2d_masked_weight_grad, conv2d_weight_grad,
-    far_shares,
+    Packing, Weights, conv2d_compact_rows_at_a_time, conv2d_forward, conv2d_forward_between,
+    conv2d_forward_packed, conv2d_forward_rows, conv2d_input_grad, conv2d_lane_images, conv2d_lanes_after,
+    conv2d_lanes_extra, conv2d_masked_forward, conv2d_masked_input_grad, conv2d_masked_weight_grad,
+    conv2d_rows_at_a_time, conv2d_weight_grad, far_shares,
 };
 pub use device::device::{Cpu, CpuError, MAX_THREADS};
 pub use device::isa::{Isa, UnknownIsa};

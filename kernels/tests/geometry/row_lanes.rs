@@ -1,34 +1,13 @@
 //! Convolution in row lanes, with every pattern of zeros.
 
 use crate::cases::run;
-use crate::convolution::{Tail, another_image, by_filter, conv2d};
-use crate::draw::{Draw, filled, wanted};
+use crate::convolution::{Tail, another_image, by_filter, conv2d, mask};
+use crate::draw::{filled, wanted};
 use crate::support::{CPUS, assert_bounded, magnitude, wide};
 use lopper_kernels::cpu::{self, Algorithm, PackedConv2d, Packing, Weights};
 use lopper_kernels::pattern::Pattern;
 use lopper_kernels::reference;
 use lopper_kernels::shapes::Conv2d;
-
-/// Draws a mask `[O, KH, KW, C/G]`: blocks of filters with a share of live weights that is sometimes 0 or nearly so,
-/// between filters that are dead.
-fn mask(draw: &mut Draw, g: &Conv2d) -> Vec<f32> {
-    let block = draw.pick(&[1, 1, 2, 2, 3, 4, 8]);
-    let one_in = draw.pick(&[1, 2, 2, 5, 20, 1000]);
-    let row = g.w_len() / g.o;
-    let mut mask = vec![0.0; g.w_len()];
-    for filters in mask.chunks_mut(block * row) {
-        let dead = draw.one_in(8);
-        let live: Vec<bool> = (0..row).map(|_| !dead && draw.one_in(one_in)).collect();
-        for filter in filters.chunks_mut(row) {
-            filter.iter_mut().zip(&live).for_each(|(value, &live)| *value = f32::from(live));
-        }
-    }
-    if draw.one_in(8) {
-        mask.fill(0.0);
-        mask[draw.between(0..=g.w_len() - 1)] = 1.0;
-    }
-    mask
-}
 
 #[test]
 fn row_lanes() {

@@ -1,4 +1,4 @@
-//! A pair of calls that are computed band by band: a convolution, and the depthwise convolution or the pool that reads it.
+//! Calls that are computed band by band: convolutions, and the pool that may end them, each the only reader of the one before.
 //!
 //! ```text
 //!   x  [H, W, C]        expand, 1×1            mid  [band + 2, W, 6·C]     depthwise, 3×3        y  [band, W, 6·C]
@@ -7,142 +7,211 @@
 //!                                        last band
 //! ```
 //!
-//! The expansion of an inverted residual block is the largest value of its network, and has one reader, as has the output of
-//! a ResNet's first layer. In bands, such a value stays in the cache of the core although that of an image does not. The rows
-//! that two bands share are moved, so that nothing is computed twice; the bits are those of whole images.
+//! The expansion of an inverted residual block is the largest value of its network, as are the outputs of the first layers of
+//! a ResNet or a VGG. In bands, such values stay in the cache of the core although those of an image do not. The rows that
+//! two bands share are moved, so that nothing is computed twice; the bits are those of whole images.
 
 use super::call::{Call, Values};
-use super::kernel::Kernel;
+use super::kernel::{Kernel, Packer};
 use crate::Tensor;
 use crate::autograd::ops::Pooling;
-use crate::plan::work::Plain;
-use lopper_kernels::cpu::{
-    Cpu, Epilogue, ImageLayouts, PackedConv2d, conv2d_depthwise_rows, conv2d_forward_packed,
-    conv2d_forward_rows, max_pool2d_forward,
-};
+use crate::plan::work::{Plain, Work};
+use lopper_kernels::cpu::{Cpu, Epilogue, PackedConv2d, conv2d_forward_rows, max_pool2d_forward};
 use lopper_kernels::shapes::{Conv2d, Pool2d};
 use std::ops::Range;
 
-/// The rows of outputs of a band.
+/// The calls that are computed together, and the rows of the last output of a band.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Bands(usize);
+pub(in crate::plan) struct Bands {
+    calls: usize,
+    rows: usize,
+}
 
-/// A value between the two of more floats is computed in bands: half of a core's cache.
+/// A value between two calls of more floats is computed in bands: half of a core's cache.
 const LARGE: usize = 1 << 17;
-/// The floats of a band of this value.
+/// The floats of a band of the last value between two calls.
 const BAND: usize = 1 << 16;
 
-/// Measures a part of the work of a call: `0` is the first call of the pair, `1` the second.
+/// Measures a part of the work of a call, by its place among those that are computed together.
 pub(super) type Time<'a> = dyn FnMut(usize, &mut dyn FnMut()) + 'a;
 
-impl Bands {
-    /// The bands of `first` and `second`, the only reader of its output, if that is large and both compute some rows at a
-    /// time.
-    pub fn of(first: &Call, second: &Call) -> Option<Self> {
-        let (_, reader) = (first.rows_of_outputs()?, second.reader()?);
-        let ([n, h, w, c], [kernel, stride]) = reader.geometry();
-        if n * h * w * c <= LARGE {
-            return None;
+/// A call that computes some rows of its output at a time.
+pub(super) struct Rows {
+    /// The shape of its input.
+    x: [usize; 4],
+    /// The rows of its input between those that two rows of its output read first.
+    stride: usize,
+    /// The number of rows of its output whose multiples take the least time.
+    at_a_time: usize,
+    /// Whether a band may begin with it.
+    begins: bool,
+}
+
+impl Rows {
+    /// The rows of `work` for `images` channels-last images without a residual, if its kernel computes some at a time.
+    pub(super) fn of(packer: &Packer, work: &Work, images: usize) -> Option<Self> {
+        match work {
+            Work::Conv2d(conv) => {
+                let (x, stride) = (Conv2d { n: images, ..conv.g }.x_shape(), conv.g.stride[0]);
+                let at_a_time = packer.rows_at_a_time(conv)?;
+                Some(Self { x, stride, at_a_time, begins: true })
+            }
+            Work::Plain(Plain::Pool(pooling)) => {
+                let g = pool_of(pooling)?;
+                let x = [images, g.h, g.w, g.c];
+                Some(Self { x, stride: g.stride[0], at_a_time: 1, begins: false })
+            }
+            _ => None,
         }
-        let read = (BAND / (w * c)).max(kernel);
-        Some(Self((read - kernel) / stride + 1))
+    }
+}
+
+impl Bands {
+    /// The bands of the first of `calls`, each the only reader of the one before, and of the others that read a large value.
+    pub(super) fn of(calls: impl Iterator<Item = Rows>) -> Option<Self> {
+        let mut calls = calls.peekable();
+        let mut before = calls.next_if(|first| first.begins)?;
+        let mut bands = None;
+        for (i, call) in calls.enumerate() {
+            let [n, h, w, c] = call.x;
+            if n * h * w * c <= LARGE {
+                break;
+            }
+            // A whole number of tiles of what is read.
+            let tiles = (1..).find(|rows| (rows * call.stride).is_multiple_of(before.at_a_time)).unwrap_or(1);
+            let rows = (BAND / (w * c * call.stride)).max(1).next_multiple_of(tiles);
+            bands = Some(Self { calls: i + 2, rows });
+            before = call;
+        }
+        bands
     }
 
-    /// The rows of outputs of a band.
+    /// The number of calls.
+    pub fn calls(self) -> usize {
+        self.calls
+    }
+
+    /// The rows of the last output of a band.
     pub fn rows(self) -> usize {
-        self.0
+        self.rows
     }
 
-    /// Computes the output of `second` in the arena. The output of `first` is left unspecified.
-    pub fn run(
+    /// Computes the output of the last of `calls` in the arena. Those of the others are left unspecified.
+    pub(super) fn run(
         self,
         cpu: &Cpu,
-        [first, second]: [&Call; 2],
+        calls: &[Call],
         images: &[f32],
         arena: &mut [u8],
         time: &mut Time<'_>,
     ) {
-        let writer = first.rows_of_outputs().expect("the first call computes rows");
-        let reader = second.reader().expect("the second call reads rows");
-        let ([n, ..], height) = (reader.geometry().0, reader.height());
+        let stages: Vec<Stage> = calls.iter().map(|call| call.stage().expect("calls compute rows")).collect();
+        let last = calls.len() - 1;
+        let ([n, ..], height) = (stages[last].x(), stages[last].height());
         for image in 0..n {
-            let mut present = 0..0;
-            for start in (0..height).step_by(self.0) {
-                let rows = start..(start + self.0).min(height);
-                let read = reader.rows_read(rows.clone());
-                time(0, &mut || {
-                    let (values, mid) = Values::around(images, arena, &first.output);
-                    writer.fill(cpu, image, first.input(&values), [&present, &read], mid);
-                });
-                time(1, &mut || {
-                    let (values, y) = Values::around(images, arena, &second.output);
-                    reader.run(cpu, (image, rows.clone()), (second.input(&values), &read), y);
-                });
-                present = read;
+            // The rows of each output that are in the arena.
+            let mut present = vec![0..0; last];
+            for start in (0..height).step_by(self.rows) {
+                let band = Band::new(&stages, &present, start..(start + self.rows).min(height));
+                for (i, (stage, call)) in stages.iter().zip(calls).enumerate() {
+                    time(i, &mut || {
+                        let (values, y) = Values::around(images, arena, &call.output);
+                        let row = stage.row();
+                        let x = stage.image(call.input(&values), if i == 0 { image } else { 0 });
+                        // The last output is whole.
+                        let y = match present.get(i) {
+                            Some(present) => band.keep(i, present, row, y),
+                            None => &mut y[(image * height + start) * row..],
+                        };
+                        let (rows, first) =
+                            (band.new[i].clone(), if i == 0 { 0 } else { band.rows[i - 1].start });
+                        if !rows.is_empty() {
+                            let y = &mut y[..rows.len() * row];
+                            stage.run(cpu, rows, (x, first), y);
+                        }
+                    });
+                }
+                present.clone_from_slice(&band.rows[..last]);
             }
         }
     }
 }
 
-/// A convolution that computes some rows of its output at a time.
-struct Writer<'a> {
-    g: &'a Conv2d,
-    w: &'a PackedConv2d,
-    epilogue: Epilogue<'a>,
+/// The rows of the output of each call that a band reads.
+struct Band {
+    rows: Vec<Range<usize>>,
+    /// Those that were not present.
+    new: Vec<Range<usize>>,
 }
 
-impl Writer<'_> {
-    /// Fills `mid` with the rows `read` of an image: moves those that are `present` from the last band, and computes the
-    /// others.
-    fn fill(&self, cpu: &Cpu, image: usize, x: &[f32], [present, read]: [&Range<usize>; 2], mid: &mut [f32]) {
-        let (g, row) = (self.g, self.g.ow() * self.g.o);
-        let from = read.start.clamp(present.start, present.end);
-        let kept = present.end.min(read.end).saturating_sub(from);
-        let at = (from - present.start) * row;
-        mid.copy_within(at..at + kept * row, 0);
-        let new = read.start + kept..read.end;
-        if new.is_empty() {
-            return;
+impl Band {
+    /// The band of the last rows `rows`, after a band that left the rows `present` of the other outputs.
+    fn new(stages: &[Stage], present: &[Range<usize>], rows: Range<usize>) -> Self {
+        let (mut all, mut new) = (vec![rows.clone()], vec![rows]);
+        for (reader, present) in stages.iter().skip(1).zip(present).rev() {
+            let written = &new[new.len() - 1];
+            let read = if written.is_empty() { present.clone() } else { reader.rows_read(written.clone()) };
+            let from = present.end.clamp(read.start, read.end);
+            new.push(from..read.end);
+            all.push(read);
         }
-        let y = &mut mid[kept * row..][..new.len() * row];
-        let x = &x[image * g.h * g.w * g.c..][..g.h * g.w * g.c];
-        if self.w.computes_output_rows() {
-            return conv2d_forward_rows(cpu, &Conv2d { n: 1, ..*g }, new, x, self.w, &self.epilogue, y);
+        all.reverse();
+        new.reverse();
+        Self { rows: all, new }
+    }
+
+    /// Moves the rows of output `i` that are `present` and read again to the start of `y`, and returns what follows them.
+    fn keep<'a>(&self, i: usize, present: &Range<usize>, row: usize, y: &'a mut [f32]) -> &'a mut [f32] {
+        let kept = self.rows[i].start..self.new[i].start;
+        if !kept.is_empty() {
+            let at = (kept.start - present.start) * row;
+            y.copy_within(at..at + kept.len() * row, 0);
         }
-        // A kernel of one pixel computes an image of these rows.
-        let band = Conv2d { n: 1, h: new.len(), ..*g };
-        let x = &x[new.start * g.w * g.c..][..band.x_len()];
-        conv2d_forward_packed(cpu, &band, x, self.w, &self.epilogue, y);
+        &mut y[kept.len() * row..]
     }
 }
 
-/// A call that computes some rows from those of its input.
-enum Reader<'a> {
-    Depthwise(Writer<'a>),
+/// A call that computes some rows of an image's output from those of its input.
+enum Stage<'a> {
+    Conv2d { g: &'a Conv2d, w: &'a PackedConv2d, epilogue: Epilogue<'a> },
     MaxPool(&'a Pool2d),
 }
 
-impl Reader<'_> {
-    /// The shape of the input, and the height and the step of windows.
-    fn geometry(&self) -> ([usize; 4], [usize; 2]) {
+impl Stage<'_> {
+    /// The shape of the input.
+    fn x(&self) -> [usize; 4] {
         match self {
-            Self::Depthwise(Writer { g, .. }) => (g.x_shape(), [g.kh, g.stride[0]]),
-            Self::MaxPool(g) => ([g.n, g.h, g.w, g.c], [g.kernel[0], g.stride[0]]),
+            Self::Conv2d { g, .. } => g.x_shape(),
+            Self::MaxPool(g) => [g.n, g.h, g.w, g.c],
         }
     }
 
     /// The height of the output.
     fn height(&self) -> usize {
         match self {
-            Self::Depthwise(Writer { g, .. }) => g.oh(),
+            Self::Conv2d { g, .. } => g.oh(),
             Self::MaxPool(g) => g.oh(),
         }
+    }
+
+    /// The length of a row of the output.
+    fn row(&self) -> usize {
+        match self {
+            Self::Conv2d { g, .. } => g.ow() * g.o,
+            Self::MaxPool(g) => g.ow() * g.c,
+        }
+    }
+
+    /// An image of the input.
+    fn image<'x>(&self, x: &'x [f32], image: usize) -> &'x [f32] {
+        let [_, h, w, c] = self.x();
+        &x[image * h * w * c..][..h * w * c]
     }
 
     /// The rows of the input that the output rows `rows` read.
     fn rows_read(&self, rows: Range<usize>) -> Range<usize> {
         match self {
-            Self::Depthwise(Writer { g, .. }) => g.rows_read(rows),
+            Self::Conv2d { g, .. } => g.rows_read(rows),
             Self::MaxPool(g) => {
                 let first = (rows.start * g.stride[0]).saturating_sub(g.padding[0]);
                 first..(rows.end - 1) * g.stride[0] + g.kernel[0] - g.padding[0]
@@ -150,28 +219,19 @@ impl Reader<'_> {
         }
     }
 
-    /// Computes the output rows `rows` of an image from those that they read, which are the start of `x`.
-    fn run(
-        &self,
-        cpu: &Cpu,
-        (image, rows): (usize, Range<usize>),
-        (x, read): (&[f32], &Range<usize>),
-        y: &mut [f32],
-    ) {
+    /// Computes the output rows `rows` of an image from `x`, which begins with row `first` of its input.
+    fn run(&self, cpu: &Cpu, rows: Range<usize>, (x, first): (&[f32], usize), y: &mut [f32]) {
         match self {
-            Self::Depthwise(Writer { g, w, epilogue }) => {
-                let row = g.ow() * g.o;
-                let y = &mut y[(image * g.oh() + rows.start) * row..][..rows.len() * row];
-                let x = (&x[..read.len() * g.w * g.c], read.start);
-                conv2d_depthwise_rows(cpu, &Conv2d { n: 1, ..**g }, rows, x, w, epilogue, y);
+            Self::Conv2d { g, w, epilogue } => {
+                conv2d_forward_rows(cpu, &Conv2d { n: 1, ..**g }, rows, (x, first), w, epilogue, y);
             }
             Self::MaxPool(g) => {
+                let read = self.rows_read(rows.clone());
                 // Only the first window reaches into the padding, as `pool_of` requires.
                 let top = if rows.start == 0 { g.padding[0] } else { 0 };
                 let band = Pool2d { n: 1, h: read.len(), padding: [top, g.padding[1]], ..**g };
-                let row = g.ow() * g.c;
-                let y = &mut y[(image * g.oh() + rows.start) * row..][..rows.len() * row];
-                max_pool2d_forward(cpu, &band, &x[..read.len() * g.w * g.c], y);
+                let x = &x[(read.start - first) * g.w * g.c..][..read.len() * g.w * g.c];
+                max_pool2d_forward(cpu, &band, x, y);
             }
         }
     }
@@ -186,33 +246,16 @@ fn pool_of(pooling: &Pooling) -> Option<&Pool2d> {
 }
 
 impl Call {
-    /// The convolution that the call computes, if its images are channels-last and it adds no residual.
-    fn convolution(&self) -> Option<Writer<'_>> {
+    /// The call, if it computes some rows at a time. A convolution's images are channels-last, and it adds no residual.
+    fn stage(&self) -> Option<Stage<'_>> {
         match &self.kernel {
-            Kernel::Conv2d(g, w, bias, around) if *around == ImageLayouts::default() && !self.adds() => {
+            Kernel::Plain(Plain::Pool(pooling)) => pool_of(pooling).map(Stage::MaxPool),
+            Kernel::Conv2d(g, w, bias, _) => {
                 let bias = bias.as_ref().map(Tensor::data);
                 let epilogue = Epilogue { bias, residual: None, activation: self.activation() };
-                Some(Writer { g, w: w.as_ref(), epilogue })
+                Some(Stage::Conv2d { g, w: w.as_ref(), epilogue })
             }
             _ => None,
         }
-    }
-
-    /// The same convolution, if it computes some rows of its output at a time.
-    fn rows_of_outputs(&self) -> Option<Writer<'_>> {
-        let writer = self.convolution()?;
-        let Conv2d { kh, kw, stride, groups, padding, extra_padding, .. } = *writer.g;
-        let pixels = [kh, kw, stride[0], stride[1], groups] == [1; 5];
-        let pixels = pixels && padding == [0; 2] && extra_padding == [0; 2];
-        (pixels || writer.w.computes_output_rows()).then_some(writer)
-    }
-
-    /// The call, if it computes some rows from those of its input.
-    fn reader(&self) -> Option<Reader<'_>> {
-        if let Kernel::Plain(Plain::Pool(pooling)) = &self.kernel {
-            return pool_of(pooling).map(Reader::MaxPool);
-        }
-        let writer = self.convolution()?;
-        writer.w.computes_rows(writer.g).then_some(Reader::Depthwise(writer))
     }
 }

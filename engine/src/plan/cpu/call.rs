@@ -39,11 +39,6 @@ impl Call {
         values.at(&self.inputs[0])
     }
 
-    /// Whether it adds a residual.
-    pub fn adds(&self) -> bool {
-        self.residual.is_some()
-    }
-
     /// The activation that ends it.
     pub fn activation(&self) -> Activation {
         self.activation

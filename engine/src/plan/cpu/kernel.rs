@@ -74,6 +74,16 @@ impl Packer<'_> {
         }
     }
 
+    /// The number of rows of the output that the packed convolution computes at a time, if it does not need whole images.
+    pub(super) fn rows_at_a_time(&self, convolution: &Convolution) -> Option<usize> {
+        let Convolution { pattern, compact, .. } = convolution;
+        let g = &convolution.part();
+        match compact {
+            None => cpu::conv2d_rows_at_a_time(self.cpu, g, pattern, self.conv2d),
+            Some(compact) => cpu::conv2d_compact_rows_at_a_time(self.cpu, g, &compact.index(), self.conv2d),
+        }
+    }
+
     fn linear(&self, linear: &FullyConnected) -> PackedLinear {
         let FullyConnected { g, linear, pool, pattern } = linear;
         let weight = linear.weight.value().data();

@@ -2,10 +2,12 @@
 
 mod bands;
 mod call;
+mod inside;
 mod kernel;
 mod parts;
 mod runner;
 
 pub(super) use call::ALIGNMENT;
+pub(super) use inside::Inside;
 pub(super) use kernel::Packer;
 pub(super) use runner::{Placed, Runner};

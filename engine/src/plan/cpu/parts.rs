@@ -12,6 +12,7 @@
 
 use super::bands::Bands;
 use super::call::{Call, Values};
+use super::inside::Inside;
 use super::kernel::Kernel;
 use crate::plan::amount::Amount;
 use crate::plan::chosen::Chosen;
@@ -29,7 +30,7 @@ pub(super) struct Parts {
     /// Computes on the calling thread.
     cpu: Cpu,
     calls: Vec<Call>,
-    /// For each call, the bands in which it is computed together with the next one.
+    /// For each call, the bands in which it is computed together with the next ones.
     bands: Vec<Option<Bands>>,
     /// The number of parts, and the images of each.
     count: usize,
@@ -50,30 +51,38 @@ struct Thread {
 }
 
 impl Parts {
-    /// Creates the calls of `span` from its kernels for the whole batch. `outside` are the places of the plan's values,
-    /// `inside` those of a part.
+    /// Creates the calls of `span` from its kernels for the whole batch. `outside` are the places of the plan's values.
     pub fn new(
         cpu: &Cpu,
         span: &Span,
         ops: &[Op],
         kernels: impl Iterator<Item = Kernel>,
-        (outside, inside): (&Places, &Places),
+        (outside, inside): (&Places, &Inside),
     ) -> Self {
         let ops = &ops[span.ops.clone()];
-        let calls = ops.iter().zip(kernels).map(|(op, kernel)| Call::new(op, kernel.of_part(span), inside));
+        let Inside { bands, places } = inside;
+        let calls = ops.iter().zip(kernels).map(|(op, kernel)| Call::new(op, kernel.of_part(span), places));
         let calls: Vec<Call> = calls.collect();
-        let bands = bands(ops, &calls);
         let thread = || {
             Mutex::new(Thread {
-                arena: Buffer::unspecified(inside.bytes.div_ceil(size_of::<f32>())),
+                arena: Buffer::unspecified(places.bytes.div_ceil(size_of::<f32>())),
                 times: vec![Duration::ZERO; calls.len()],
             })
         };
         let count = span.parts();
         let threads = (0..span.arenas(cpu)).map(|_| thread()).collect();
-        let input = outside.of(inside.source);
+        let input = outside.of(places.source);
         let output = outside.written(ops.last().expect("a span has operations").output);
-        Self { cpu: cpu.alone(), calls, bands, count, images: span.images, input, output, threads }
+        Self {
+            cpu: cpu.alone(),
+            calls,
+            bands: bands.clone(),
+            count,
+            images: span.images,
+            input,
+            output,
+            threads,
+        }
     }
 
     /// The kernel of each call.
@@ -83,7 +92,13 @@ impl Parts {
         self.calls.iter().zip(&self.bands).map(move |(call, bands)| {
             let chosen = call.kernel.chosen(&self.cpu);
             let note = match bands {
-                Some(bands) => format!("with the next layer in bands of {} rows, {note}", bands.rows()),
+                Some(bands) => {
+                    let next = match bands.calls() {
+                        2 => "layer".to_owned(),
+                        calls => format!("{} layers", calls - 1),
+                    };
+                    format!("with the next {next} in bands of {} rows, {note}", bands.rows())
+                }
                 None => note.clone(),
             };
             let why = chosen.why.map_or_else(|| note.clone(), |why| format!("{why}; {note}"));
@@ -148,31 +163,15 @@ impl Parts {
             match self.bands[i] {
                 None => time(i, &mut || call.run(&self.cpu, x, arena)),
                 Some(bands) => {
-                    let pair = [call, &others[i + 1]];
-                    bands.run(&self.cpu, pair, x, arena, &mut |second, run| time(i + second, run));
-                    i += 1;
+                    let calls = &others[i..i + bands.calls()];
+                    bands.run(&self.cpu, calls, x, arena, &mut |call, run| time(i + call, run));
+                    i += bands.calls() - 1;
                 }
             }
             i += 1;
         }
         time(others.len(), &mut || last.write(&self.cpu, &Values::all(x, arena.bytes()), y));
     }
-}
-
-/// The bands of each of `calls`, the calls of `ops`, with the next one. The last call writes outside the arena of a part,
-/// and is therefore computed whole.
-fn bands(ops: &[Op], calls: &[Call]) -> Vec<Option<Bands>> {
-    let read = |op: &Op| op.inputs.iter().chain(&op.residual).copied().collect::<Vec<_>>();
-    let values: Vec<usize> = ops.iter().flat_map(read).collect();
-    let readers = |value: usize| values.iter().filter(|&&read| read == value).count();
-    let mut bands = vec![None; ops.len()];
-    for i in 0..ops.len().saturating_sub(2) {
-        let paired = i > 0 && bands[i - 1].is_some();
-        if !paired && ops[i + 1].inputs == [ops[i].output] && readers(ops[i].output) == 1 {
-            bands[i] = Bands::of(&calls[i], &calls[i + 1]);
-        }
-    }
-    bands
 }
 
 /// The memory of a thread, between runs.

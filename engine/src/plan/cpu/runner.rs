@@ -1,6 +1,7 @@
 //! The calls of a plan, and the block that holds the values between them.
 
 use super::call::Call;
+use super::inside::Inside;
 use super::kernel::Packer;
 use super::parts::Parts;
 use crate::plan::chosen::Chosen;
@@ -36,7 +37,7 @@ pub(in crate::plan) struct Placed<'a> {
     pub spans: &'a [Span],
     pub outside: &'a Places,
     /// One for each span.
-    pub inside: &'a [Places],
+    pub inside: &'a [Inside],
 }
 
 impl Runner {

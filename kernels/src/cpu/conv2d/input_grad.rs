@@ -55,6 +55,7 @@ impl Class {
             step: [1; 2],
             taps: &self.offsets,
             source: [g.oh(), g.ow()],
+            first_row: 0,
             channels: g.o,
             row_len: g.o,
             target: [g.h, g.w],

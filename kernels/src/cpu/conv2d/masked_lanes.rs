@@ -10,6 +10,7 @@
 use super::Epilogue;
 use super::choice::Choice;
 use super::estimate;
+use super::image_rows::ImageRows;
 use super::winograd::{Tiling, weight_grad_pays};
 use crate::cpu::Cpu;
 use crate::cpu::device::shared::Shared;
@@ -88,7 +89,13 @@ impl<'a> LaneStep<'a> {
         zeros.fill(0.0);
         let epilogue = Epilogue { bias, ..Default::default() };
         let layouts = ImageLayouts::default();
-        lanes.run(cpu, g, &Product { x, zeros, packed, epilogue, layouts }, Shared::new(y));
+        lanes.run(
+            cpu,
+            g,
+            &ImageRows::all(g),
+            &Product { x, zeros, packed, epilogue, layouts },
+            Shared::new(y),
+        );
     }
 }
 

@@ -9,21 +9,19 @@
 //! and scatters their results among the dead channels, which get their bias. A compact one, whose weights are those of
 //! live channels only, gathers the inputs too, and has a constant for each dead output.
 
+use super::Epilogue;
 use super::algorithm::{Algorithm, Packing, Weights};
 use super::choice::Choice;
 use super::estimate::{direct, lanes as lanes_per_vector};
 use super::gather::{self, Gather};
-use super::implicit_gemm::ImplicitGemm;
+use super::image_rows::ImageRows;
 use super::layout::Layout;
-use super::padded::{self, forward_taps, forward_windows};
+use super::padded::{forward_taps, forward_windows};
 use super::scatter::{self, Scatter};
 use super::widen::{self, Constants};
-use super::winograd::{Direction, Line, Winograd, run_fresh};
-use super::{Epilogue, Windows};
+use super::winograd::{Direction, run_fresh};
 use crate::buffer::Buffer;
 use crate::cpu::Cpu;
-use crate::cpu::conv2d::depthwise;
-use crate::cpu::conv2d::depthwise_rows::{self, DepthwiseRows};
 use crate::cpu::device::shared::Shared;
 use crate::cpu::lanes::{self, ImageLayout, ImageLayouts, LaneImages, Product};
 use crate::dtype::Dtype;
@@ -37,7 +35,7 @@ use std::borrow::Cow;
 pub struct PackedConv2d {
     /// The geometry as the caller sees it.
     geometry: Conv2d,
-    taps: Vec<[isize; 2]>,
+    pub(super) taps: Vec<[isize; 2]>,
     choice: Choice,
     pub(super) layout: Layout,
     pub(super) data: Buffer,
@@ -48,11 +46,8 @@ pub struct PackedConv2d {
     /// The places of the computed channels, unless all are computed in place.
     pub(super) scatter: Option<Scatter>,
     /// The constants of dead outputs that are computed like the others, if there are any.
-    constants: Option<Constants>,
+    pub(super) constants: Option<Constants>,
 }
-
-/// Images, and what gathers their pixels [in tasks](gather::in_tasks).
-type Source<'a> = (&'a [f32], Option<&'a Gather>);
 
 impl PackedConv2d {
     /// Packs `w` `[O, KH, KW, C/G]` for the algorithm that is fastest for `g` when weights come from memory.
@@ -86,17 +81,13 @@ impl PackedConv2d {
         packing: Packing,
         dtype: Dtype,
     ) -> Self {
-        let (choice, layout) = Layout::choose(cpu, g, pattern, packing, dtype);
-        if computes_dead_filters(cpu, g, pattern, &layout) {
-            let mut zeroed = Buffer::from_slice(w);
-            let rows = zeroed.chunks_exact_mut(g.w_len() / g.o).enumerate();
-            let dead = rows.filter(|(row, _)| pattern.filters().binary_search(&(*row as u32)).is_err());
-            dead.for_each(|(_, row)| row.fill(0.0));
-            let packed = Self::stored(cpu, g, &zeroed, &Pattern::dense(pattern.shape()), packing, dtype);
-            let choice = packed.choice.with_dead_filters(g.o - pattern.filters().len());
-            return Self { choice, ..packed };
-        }
-        Self::of_filters(cpu, g, w, pattern, (choice, layout))
+        let (chosen, dense) = choose(cpu, g, pattern, packing, dtype);
+        let Some(dense) = dense else { return Self::of_filters(cpu, g, w, pattern, chosen) };
+        let mut zeroed = Buffer::from_slice(w);
+        let rows = zeroed.chunks_exact_mut(g.w_len() / g.o).enumerate();
+        let dead = rows.filter(|(row, _)| pattern.filters().binary_search(&(*row as u32)).is_err());
+        dead.for_each(|(_, row)| row.fill(0.0));
+        Self::of_filters(cpu, g, &zeroed, &dense, chosen)
     }
 
     /// Packs the live filters of `pattern` in the chosen layout.
@@ -156,7 +147,7 @@ impl PackedConv2d {
         buffer: impl FnOnce(usize) -> Buffer,
     ) -> Self {
         let taps = forward_taps(g);
-        let zeros = Buffer::zeros(forward_windows(g, &taps).row_len);
+        let zeros = Buffer::zeros(forward_windows(g, &ImageRows::all(g), &taps).row_len);
         let mut data = buffer(layout.bytes(g).div_ceil(size_of::<f32>()));
         layout.pack(cpu, g, w, pattern, &mut data);
         Self { geometry: *g, taps, choice, layout, data, zeros, gather: None, scatter: None, constants: None }
@@ -228,7 +219,7 @@ impl PackedConv2d {
     }
 
     /// The operands of a convolution in row lanes.
-    fn lanes_product<'a>(
+    pub(super) fn lanes_product<'a>(
         &'a self,
         layouts: ImageLayouts,
         x: &'a [f32],
@@ -236,49 +227,24 @@ impl PackedConv2d {
     ) -> Product<'a> {
         Product { x, zeros: &self.zeros, packed: &self.data, epilogue: *epilogue, layouts }
     }
+}
 
-    /// Computes the product of images of `g` and scatters it to `y`.
-    fn product(&self, cpu: &Cpu, g: &Conv2d, (x, gather): Source, epilogue: &Epilogue, y: &mut [f32]) {
-        let scatter = self.scatter.as_ref();
-        match &self.layout {
-            Layout::Depthwise if depthwise_rows::applies(g) => {
-                let (zeros, w, first) = (&self.zeros, &self.data, 0);
-                DepthwiseRows { g, x, first, zeros, w, epilogue }.run(cpu, 0..g.n * g.oh(), y);
-            }
-            Layout::Depthwise => {
-                let windows = Windows::forward(g, &self.taps);
-                depthwise::run(cpu, &windows, x, &self.zeros, &self.data, epilogue, y);
-            }
-            Layout::Winograd(filters) => {
-                Winograd::new(g, x, filters, &self.data, &self.zeros, scatter, *epilogue)
-                    .run(cpu, Shared::new(y));
-            }
-            Layout::Line(filters) => {
-                let epilogue = *epilogue;
-                let (rows, packed) = (0..g.oh(), &self.data);
-                Line { g, rows, x, filters, packed, scatter, epilogue }.run(cpu, Shared::new(y));
-            }
-            Layout::RowLanes(lanes) => {
-                lanes.run(cpu, g, &self.lanes_product(ImageLayouts::default(), x, epilogue), Shared::new(y));
-            }
-            Layout::Panels(panels) => {
-                let padded = padded::applies(g).then(|| padded::images(cpu, g, x));
-                let windows = forward_windows(g, &self.taps);
-                let product = ImplicitGemm {
-                    windows,
-                    source: padded.as_deref().unwrap_or(x),
-                    gather,
-                    zeros: &self.zeros,
-                    panels,
-                    packed: self.data.bytes(),
-                    len: windows.row_len / g.groups,
-                    scatter,
-                    epilogue: *epilogue,
-                };
-                product.run(cpu, Shared::new(y));
-            }
-        }
+/// Chooses the layout of the filters that `pattern` keeps, or of all if leaving out the dead ones would take longer; then, their
+/// pattern is returned, too.
+pub(super) fn choose(
+    cpu: &Cpu,
+    g: &Conv2d,
+    pattern: &Pattern,
+    packing: Packing,
+    dtype: Dtype,
+) -> ((Choice, Layout), Option<Pattern>) {
+    let chosen = Layout::choose(cpu, g, pattern, packing, dtype);
+    if !computes_dead_filters(cpu, g, pattern, &chosen.1) {
+        return (chosen, None);
     }
+    let dense = Pattern::dense(pattern.shape());
+    let (choice, layout) = Layout::choose(cpu, g, &dense, packing, dtype);
+    ((choice.with_dead_filters(g.o - pattern.filters().len()), layout), Some(dense))
 }
 
 /// Whether a masked convolution in `layout` packs zeros for its dead filters instead of leaving them out.
@@ -348,7 +314,7 @@ pub fn conv2d_forward_between(
     let lens = [layouts.x.len(g.x_shape()), layouts.y.len(g.y_shape())];
     assert_eq!([x.len(), y.len()], lens, "input and output have the lengths of their layouts");
     epilogue.check(g.o, layouts.residual.len(g.y_shape()));
-    lanes.run(cpu, g, &w.lanes_product(*layouts, x, epilogue), Shared::new(y));
+    lanes.run(cpu, g, &ImageRows::all(g), &w.lanes_product(*layouts, x, epilogue), Shared::new(y));
 }
 
 /// Convolution with unpacked weights: packs them, then runs the packed kernel.
@@ -386,13 +352,16 @@ pub fn conv2d_forward_packed(
     w.check(g, x, epilogue, y);
     let bias = w.constants.as_ref().map(|constants| constants.bias(cpu, epilogue.bias));
     let epilogue = &Epilogue { bias: bias.as_deref().or(epilogue.bias), ..*epilogue };
-    let Some(gather) = &w.gather else { return w.product(cpu, g, (x, None), epilogue, y) };
+    let Some(gather) = &w.gather else {
+        return w.product(cpu, g, ImageRows::all(g), (x, None), epilogue, y);
+    };
     // Targets are pixels of the outer width; the scatter finds their columns.
     let inner = gather::read(&w.inner(g));
+    let all = ImageRows::all(&inner);
     if matches!(w.layout, Layout::Panels(_)) && gather::in_tasks(g) {
-        return w.product(cpu, &inner, (x, Some(gather)), epilogue, y);
+        return w.product(cpu, &inner, all, (x, Some(gather)), epilogue, y);
     }
     let mut gathered = cpu.scratch(inner.x_len());
     gather.run(cpu, g, x, &mut gathered);
-    w.product(cpu, &inner, (&gathered, None), epilogue, y);
+    w.product(cpu, &inner, all, (&gathered, None), epilogue, y);
 }

@@ -16,6 +16,7 @@
 //! bit-identical for any number of threads. An image with few channels is padded first, so that a kernel row is one run
 //! of columns.
 
+use super::image_rows::ImageRows;
 use super::padded::{self, forward_taps, forward_windows};
 use super::partial_sums::sum_chunks;
 use super::windows::Windows;
@@ -96,10 +97,11 @@ pub fn conv2d_weight_grad(cpu: &Cpu, g: &Conv2d, x: &[f32], dy: &[f32], dw: &mut
     if !cpu.is_strict() && winograd::weight_grad_pays(g) {
         return winograd::weight_grad(cpu, g, x, dy, dw);
     }
-    let padded = padded::applies(g).then(|| padded::images(cpu, g, x));
+    let all = ImageRows::all(g);
+    let padded = padded::applies(g).then(|| padded::images(cpu, g, &all, x));
     let x = padded.as_deref().unwrap_or(x);
     let taps = forward_taps(g);
-    let windows = forward_windows(g, &taps);
+    let windows = forward_windows(g, &all, &taps);
     let run = windows.row_len / g.groups;
     let (pixels, filters, columns) = (windows.count(), g.o / g.groups, g.w_len() / g.o);
     let panels = split_columns(cpu.backend.tiles(Types::F32), columns, STEP, 0);

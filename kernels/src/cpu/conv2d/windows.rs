@@ -1,12 +1,14 @@
 //! The geometry of windows, shared by the forward pass and both gradients: the source pixel that each tap reads, and
 //! the target pixel that gets the result.
 //!
-//! Windows form a grid `[n, a, b]`. Tap `t` of window `(a, b)` reads the source pixel `(a · step + taps[t])`, and the
+//! Windows form a grid `[n, a, b]`. Tap `t` of window `(a, b)` reads the source pixel `(a · step + taps[t])`, counted from
+//! [`first_row`](Windows::first_row), and the
 //! result belongs to the target pixel `(a · target_step + target_origin)`:
 //!
 //! - Forward: the grid is the output, `step` is the stride, and tap offsets are `k · dilation − padding`.
 //! - Input gradient: one grid per residue of the stride, `step` is 1, and the taps are those that reach this residue.
 
+use super::image_rows::ImageRows;
 use crate::shapes::Conv2d;
 
 /// A grid of windows over `[n, source[0], source[1], channels]`.
@@ -17,6 +19,8 @@ pub(in crate::cpu) struct Windows<'a> {
     pub step: [usize; 2],
     pub taps: &'a [[isize; 2]],
     pub source: [usize; 2],
+    /// The source row that a tap of offset zero reads for the first window.
+    pub first_row: isize,
     pub channels: usize,
     /// The number of floats readable from each row pointer: a source pixel, or the adjacent pixels that a tap spans.
     ///
@@ -44,6 +48,7 @@ impl<'a> Windows<'a> {
             step: g.stride,
             taps,
             source: [g.h, g.w],
+            first_row: 0,
             channels: g.c,
             row_len: g.c,
             target: [g.oh(), g.ow()],
@@ -51,6 +56,12 @@ impl<'a> Windows<'a> {
             target_origin: [0; 2],
             target_channels: g.o,
         }
+    }
+
+    /// The same windows of some rows of the images of `g`.
+    pub(in crate::cpu) fn of_rows(self, g: &Conv2d, rows: &ImageRows) -> Self {
+        let (grid, source) = ([rows.outputs.len(), g.ow()], [rows.inputs.len(), g.w]);
+        Self { grid, source, first_row: rows.origin(g), target: grid, ..self }
     }
 
     /// The number of windows in all images.
@@ -105,7 +116,7 @@ impl<'a> Windows<'a> {
         let [height, width] = self.source.map(|size| size as isize);
         self.for_each_run(first, count, |p, image, a, b, run| {
             for (t, tap) in self.taps.iter().enumerate() {
-                let y = (a * self.step[0]) as isize + tap[0];
+                let y = self.first_row + (a * self.step[0]) as isize + tap[0];
                 if y < 0 || y >= height {
                     continue;
                 }

@@ -21,10 +21,15 @@ pub(super) struct Load<'a> {
     pub taps: &'a Taps,
     pub shape: &'a Shape,
     pub places: &'a Places,
-    /// `[N, H, W, C]`.
+    /// `[N, height, W, C]`.
     pub x: &'a [f32],
+    /// The number of rows of each image, and the one that is the first of `g`.
+    pub height: usize,
+    pub origin: isize,
     /// At least `C` zeros.
     pub zeros: &'a [f32],
+    /// The number of rows of lanes.
+    pub rows: usize,
     /// `[C][phases]` planes, which begin with `[rows + halo][vectors · LANES]`.
     pub lanes: &'a mut [f32],
 }
@@ -43,13 +48,13 @@ impl Load<'_> {
         let Self { g, taps, .. } = self;
         let [step_y, step_x] = g.stride.map(|stride| stride as isize);
         let [phase_y, phase_x] = phase.map(|offset| offset as isize);
-        let mut columns = Columns { pixel: [0; PLACES], y: [g.h as isize; PLACES] };
+        let mut columns = Columns { pixel: [0; PLACES], y: [self.height as isize; PLACES] };
         for (lane, place) in self.places.iter().enumerate() {
             let Some(place) = place else { continue };
             let x = (place.x + taps.center) * step_x + phase_x;
             if (0..g.w as isize).contains(&x) {
-                let y = (place.y as isize + taps.first_row) * step_y + phase_y;
-                columns.pixel[lane] = ((place.image * g.h) as isize + y) * g.w as isize + x;
+                let y = self.origin + (place.y as isize + taps.first_row) * step_y + phase_y;
+                columns.pixel[lane] = ((place.image * self.height) as isize + y) * g.w as isize + x;
                 columns.y[lane] = y;
             }
         }
@@ -64,19 +69,20 @@ impl Kernel for Load<'_> {
     fn run<S: Simd>(self, s: S) {
         let (g, c, plane) = (self.g, self.g.c, self.shape.plane(self.taps));
         let phases = self.taps.phases.len();
-        assert!(self.zeros.len() >= c && self.x.len() >= g.x_len());
+        assert!(self.zeros.len() >= c && self.x.len() >= g.n * self.height * g.w * c);
         assert!(self.lanes.len() >= c * phases * plane && self.shape.lanes == S::LANES);
+        assert!(self.rows <= self.shape.input_rows(self.taps));
         let (x, zeros) = (self.x.as_ptr(), self.zeros.as_ptr());
         for (index, &phase) in self.taps.phases.iter().enumerate() {
             let columns = self.columns(phase);
-            for row in 0..self.shape.input_rows(self.taps) {
+            for row in 0..self.rows {
                 let y = (row * g.stride[0]) as isize;
                 for vector in 0..self.shape.vectors {
                     let mut pixels = [zeros; MAX_LANES];
                     for i in 0..S::LANES {
                         let lane = vector * S::LANES + i;
                         let pixel = columns.pixel[lane] + y * g.w as isize;
-                        let inside = ((columns.y[lane] + y) as usize) < g.h;
+                        let inside = ((columns.y[lane] + y) as usize) < self.height;
                         pixels[i] = if inside { x.wrapping_offset(pixel * c as isize) } else { zeros };
                     }
                     let first = index * plane + row * self.shape.row() + vector * S::LANES;

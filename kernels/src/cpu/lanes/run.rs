@@ -23,7 +23,7 @@ use super::row_lanes::RowLanes;
 use super::rows::{FinishRows, LoadRows, RowsEnd, Section};
 use super::tile::{Tile, kernel};
 use crate::cpu::Cpu;
-use crate::cpu::conv2d::Epilogue;
+use crate::cpu::conv2d::{Epilogue, ImageRows};
 use crate::cpu::device::shared::Shared;
 use crate::cpu::device::shelf::Workspace;
 use crate::shapes::Conv2d;
@@ -31,9 +31,20 @@ use rayon::prelude::*;
 use std::ops::Range;
 
 impl RowLanes {
-    /// Computes the whole output of `g`.
-    pub fn run(&self, cpu: &Cpu, g: &Conv2d, product: &Product, y: Shared) {
-        let g = &self.geometry(g);
+    /// The number of rows of a tile, if some rows of the output of `g` can be computed at a time.
+    pub fn rows_at_a_time(&self, g: &Conv2d) -> Option<usize> {
+        // The image whose only output is a row has at least a row.
+        let image = 2 * g.padding[0] <= (g.kh - 1) * g.dilation[0];
+        (self.shape.linked && self.geometry(g) == *g && image).then_some(self.shape.rows)
+    }
+
+    /// Computes the outputs of `rows`: all of `g`, unless `g` has [rows at a time](Self::rows_at_a_time), whose images are
+    /// channels-last.
+    pub fn run(&self, cpu: &Cpu, g: &Conv2d, rows: &ImageRows, product: &Product, y: Shared) {
+        let joined = &self.geometry(g);
+        let rows = if joined == g { rows } else { &ImageRows::all(joined) };
+        let (height, origin) = (rows.inputs.len(), rows.origin(joined));
+        let g = &rows.image(joined);
         let slots = Slots::new(g, &self.taps, self.shape);
         let groups = slots.groups();
         let teams = self.teams_each(cpu, groups);
@@ -42,7 +53,8 @@ impl RowLanes {
             cpu.divide((0..groups * parts).into_par_iter().with_max_len(1)).for_each(|task| {
                 let first = task % parts * teams;
                 let teams = first..(first + teams).min(self.lists.teams());
-                let task = Task { lanes: self, g, slots: &slots, group: task / parts, teams, product };
+                let (slots, group) = (&slots, task / parts);
+                let task = Task { lanes: self, g, height, origin, slots, group, teams, product };
                 cpu.with_workspace(|workspace| task.run(cpu, workspace, y));
             });
         });
@@ -75,6 +87,9 @@ pub(in crate::cpu) struct Product<'a> {
 struct Task<'a> {
     lanes: &'a RowLanes,
     g: &'a Conv2d,
+    /// The number of rows of each image of `x`, and the one that is the first of `g`.
+    height: usize,
+    origin: isize,
     slots: &'a Slots,
     group: usize,
     teams: Range<usize>,
@@ -106,7 +121,7 @@ impl Task<'_> {
             }
         };
         let targets = places.map(|(_, targets)| targets);
-        for row in (0..shape.tiles()).map(|tile| tile * shape.rows) {
+        for row in (0..self.tiles()).map(|tile| tile * shape.rows) {
             for first in self.teams.clone().step_by(self.lanes.teams_at_once()) {
                 let teams = first..(first + self.lanes.teams_at_once()).min(self.teams.end);
                 let filters = lists.filters_of(teams.clone());
@@ -119,14 +134,23 @@ impl Task<'_> {
         }
     }
 
+    /// The number of tiles with rows of the output. Where several bands share a row, all tiles have some.
+    fn tiles(&self) -> usize {
+        let shape = &self.lanes.shape;
+        let (_, y) = self.slots.band(self.group);
+        let rows = if shape.linked { shape.band.min(self.g.oh() - y) } else { shape.band };
+        rows.div_ceil(shape.rows)
+    }
+
     /// Converts the band's input to lanes, or copies its rows.
     fn load(&self, cpu: &Cpu, places: Option<(&Places, &Targets)>, lanes: &mut [f32]) {
-        let (g, RowLanes { taps, shape, .. }) = (self.g, self.lanes);
+        let (&Self { g, height, origin, .. }, RowLanes { taps, shape, .. }) = (self, self.lanes);
         let Product { x, zeros, layouts, .. } = *self.product;
         match layouts.x {
             ImageLayout::ChannelsLast => {
                 let (places, _) = places.expect("pixels have places");
-                cpu.dispatch(Load { g, taps, shape, places, x, zeros, lanes });
+                let rows = self.tiles() * shape.rows + taps.halo;
+                cpu.dispatch(Load { g, taps, shape, places, x, height, origin, zeros, rows, lanes });
             }
             ImageLayout::RowLanes(images) => {
                 let section = self.section(images);

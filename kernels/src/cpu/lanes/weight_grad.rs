@@ -144,7 +144,19 @@ impl Task<'_> {
         for group in groups {
             let places = &slots.places(group);
             let (zeros, x) = (self.zeros, self.x);
-            cpu.dispatch(Load { g, taps, shape, places, x, zeros, lanes: &mut *x_lanes });
+            let (height, origin, rows) = (g.h, 0, shape.input_rows(taps));
+            cpu.dispatch(Load {
+                g,
+                taps,
+                shape,
+                places,
+                x,
+                height,
+                origin,
+                zeros,
+                rows,
+                lanes: &mut *x_lanes,
+            });
             self.load_dy(cpu, places, &mut *dy_lanes);
             for row in (0..shape.tiles()).map(|tile| tile * shape.rows) {
                 self.add_tile(cpu, &x_lanes[row * shape.row()..], &dy_lanes[row * shape.row()..]);
@@ -157,7 +169,9 @@ impl Task<'_> {
         let LaneWeightGrad { lanes: RowLanes { shape, .. }, g, dy_taps: taps, .. } = self.of;
         let g = &seen_by_one_pixel(g);
         let places = &places.map(|place| place.filter(|place| place.stored));
-        cpu.dispatch(Load { g, taps, shape, places, x: self.dy, zeros: self.zeros, lanes: &mut *lanes });
+        let (height, origin, rows) = (g.h, 0, shape.input_rows(taps));
+        let (x, zeros) = (self.dy, self.zeros);
+        cpu.dispatch(Load { g, taps, shape, places, x, height, origin, zeros, rows, lanes: &mut *lanes });
         for plane in lanes.chunks_exact_mut(shape.plane(taps)) {
             plane[shape.band * shape.row()..].fill(0.0);
         }

@@ -6,8 +6,8 @@ use super::filters::{CHUNK, LineFilters};
 use super::map;
 use super::shape::{Bands, SIDE};
 use crate::cpu::Cpu;
-use crate::cpu::conv2d::Epilogue;
 use crate::cpu::conv2d::scatter::Scatter;
+use crate::cpu::conv2d::{Epilogue, ImageRows};
 use crate::cpu::device::shared::Shared;
 use crate::cpu::device::shelf::Workspace;
 use crate::cpu::gemm::panels::Panel;
@@ -24,9 +24,8 @@ const LINE: usize = 16;
 #[derive(Clone)]
 pub(in crate::cpu::conv2d) struct Line<'a> {
     pub g: &'a Conv2d,
-    /// The rows of each image's output that are computed.
-    pub rows: Range<usize>,
-    /// `[N, H, W, C]`.
+    pub rows: ImageRows,
+    /// `[N, rows, W, C]`.
     pub x: &'a [f32],
     pub filters: &'a LineFilters,
     pub packed: &'a [f32],
@@ -38,8 +37,9 @@ impl Line<'_> {
     /// Computes the rows `rows` of each image's output.
     pub fn run(&self, cpu: &Cpu, y: Shared) {
         let (g, bands) = (self.g, &Bands::new(&self.filters.shape, self.g));
-        assert!(self.x.len() >= g.x_len() && self.packed.len() >= self.filters.len());
-        let Range { start, end } = self.rows;
+        assert!(self.packed.len() >= self.filters.len());
+        assert_eq!(self.x.len(), g.n * self.rows.inputs.len() * g.w * g.c, "the images have these rows");
+        let Range { start, end } = self.rows.outputs;
         assert!(start <= end && end <= g.oh(), "rows of the output");
         let count = (end - start).div_ceil(bands.rows);
         assert_eq!(y.len(), g.n * (end - start) * g.ow() * self.width(), "the output has its rows' length");
@@ -99,7 +99,7 @@ impl Band<'_> {
         for (v, outputs) in chunk.v.iter_mut().zip(&mut chunk.outputs).take(tiles.len()) {
             *v = column * self.bands.tile + row * cells;
             let pixel = SIDE * column;
-            let above = self.image * rows.len() + self.rows.start + row - rows.start;
+            let above = self.image * rows.outputs.len() + self.rows.start + row - rows.outputs.start;
             *outputs = Outputs { first: (above * g.ow() + pixel) * width, count: SIDE.min(g.ow() - pixel) };
             column += 1;
             if column == across {
@@ -126,9 +126,9 @@ impl Band<'_> {
 
     /// Copies input row `row` of the band to `to`, with zeros in the padding.
     fn copy_row(&self, row: usize, to: &mut [f32]) {
-        let Line { g, x, .. } = self.line;
-        let y = (self.rows.start * g.stride[0] + row).wrapping_sub(g.padding[0]);
-        if y >= g.h {
+        let Line { g, x, rows: ImageRows { inputs, .. }, .. } = self.line;
+        let y = (self.rows.start * g.stride[0] + row).wrapping_sub(g.padding[0] + inputs.start);
+        if y >= inputs.len() {
             return to.fill(0.0);
         }
         let before = (g.padding[1] * g.c).min(to.len());
@@ -136,7 +136,7 @@ impl Band<'_> {
         let inside = (g.w * g.c).min(to.len());
         let (to, after) = to.split_at_mut(inside);
         padding.fill(0.0);
-        to.copy_from_slice(&x[(self.image * g.h + y) * g.w * g.c..][..inside]);
+        to.copy_from_slice(&x[(self.image * inputs.len() + y) * g.w * g.c..][..inside]);
         after.fill(0.0);
     }
 
