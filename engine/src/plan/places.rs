@@ -60,19 +60,18 @@ impl Places {
         source.place(ops, lens, time, Dtype::F32, alignment)
     }
 
-    /// Places the values inside `span` for a part of its images, all computed from the value before it. Its last operation
-    /// writes elsewhere. The operation at a position of the span runs at the time `time(position)`; operations of the same
+    /// Places the values inside `span`, of `lens` elements, all computed from the value before it. Its last operation writes
+    /// elsewhere. The operation at a position of the span runs at the time `time(position)`; operations of the same
     /// time run together.
     pub fn inside(
         span: &Span,
         ops: &[Op],
-        layouts: &Layouts,
+        mut lens: Vec<usize>,
         time: impl Fn(usize) -> usize,
         alignment: usize,
     ) -> Self {
         let source = span.ops.start.checked_sub(1).map_or(IMAGES, |before| ops[before].output);
         let ops = &ops[span.ops.clone()];
-        let mut lens: Vec<usize> = ops.iter().map(|op| span.len_of_part(op, layouts)).collect();
         lens.last_mut().into_iter().for_each(|len| *len = 0);
         Source { value: source, elements: 0 }.place(ops, lens, time, Dtype::F32, alignment)
     }

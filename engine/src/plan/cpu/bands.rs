@@ -20,11 +20,13 @@ use lopper_kernels::cpu::{Cpu, Epilogue, PackedConv2d, conv2d_forward_rows, max_
 use lopper_kernels::shapes::{Conv2d, Pool2d};
 use std::ops::Range;
 
-/// The calls that are computed together, and the rows of the last output of a band.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The calls that are computed together, and the rows of a band.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::plan) struct Bands {
-    calls: usize,
+    /// The rows of the last output.
     rows: usize,
+    /// The floats of each of the other outputs that are present at a time.
+    lens: Vec<usize>,
 }
 
 /// A value between two calls of more floats is computed in bands: half of a core's cache.
@@ -37,10 +39,7 @@ pub(super) type Time<'a> = dyn FnMut(usize, &mut dyn FnMut()) + 'a;
 
 /// A call that computes some rows of its output at a time.
 pub(super) struct Rows {
-    /// The shape of its input.
-    x: [usize; 4],
-    /// The rows of its input between those that two rows of its output read first.
-    stride: usize,
+    window: Window,
     /// The number of rows of its output whose multiples take the least time.
     at_a_time: usize,
     /// Whether a band may begin with it.
@@ -49,17 +48,15 @@ pub(super) struct Rows {
 
 impl Rows {
     /// The rows of `work` for `images` channels-last images without a residual, if its kernel computes some at a time.
-    pub(super) fn of(packer: &Packer, work: &Work, images: usize) -> Option<Self> {
+    pub fn of(packer: &Packer, work: &Work, images: usize) -> Option<Self> {
         match work {
             Work::Conv2d(conv) => {
-                let (x, stride) = (Conv2d { n: images, ..conv.g }.x_shape(), conv.g.stride[0]);
-                let at_a_time = packer.rows_at_a_time(conv)?;
-                Some(Self { x, stride, at_a_time, begins: true })
+                let window = Window::Conv2d(Conv2d { n: images, ..conv.g });
+                Some(Self { window, at_a_time: packer.rows_at_a_time(conv)?, begins: true })
             }
             Work::Plain(Plain::Pool(pooling)) => {
-                let g = pool_of(pooling)?;
-                let x = [images, g.h, g.w, g.c];
-                Some(Self { x, stride: g.stride[0], at_a_time: 1, begins: false })
+                let window = Window::MaxPool(Pool2d { n: images, ..*pool_of(pooling)? });
+                Some(Self { window, at_a_time: 1, begins: false })
             }
             _ => None,
         }
@@ -70,35 +67,49 @@ impl Bands {
     /// The bands of the first of `calls`, each the only reader of the one before, and of the others that read a large value.
     pub(super) fn of(calls: impl Iterator<Item = Rows>) -> Option<Self> {
         let mut calls = calls.peekable();
-        let mut before = calls.next_if(|first| first.begins)?;
-        let mut bands = None;
-        for (i, call) in calls.enumerate() {
-            let [n, h, w, c] = call.x;
+        let first = calls.next_if(|first| first.begins)?;
+        let (mut windows, mut at_a_time, mut rows) = (vec![first.window], first.at_a_time, 0);
+        for call in calls {
+            let ([n, h, w, c], stride) = (call.window.x(), call.window.stride());
             if n * h * w * c <= LARGE {
                 break;
             }
             // A whole number of tiles of what is read.
-            let tiles = (1..).find(|rows| (rows * call.stride).is_multiple_of(before.at_a_time)).unwrap_or(1);
-            let rows = (BAND / (w * c * call.stride)).max(1).next_multiple_of(tiles);
-            bands = Some(Self { calls: i + 2, rows });
-            before = call;
+            let tiles = (1..).find(|rows| (rows * stride).is_multiple_of(at_a_time)).unwrap_or(1);
+            rows = (BAND / (w * c * stride)).max(1).next_multiple_of(tiles);
+            at_a_time = call.at_a_time;
+            windows.push(call.window);
         }
-        bands
+        (windows.len() > 1).then(|| {
+            let mut lens = vec![0; windows.len() - 1];
+            for_each_band(&windows, rows, |band, _| {
+                for (i, len) in lens.iter_mut().enumerate() {
+                    *len = band.rows[i].len().max(*len);
+                }
+            });
+            lens.iter_mut().zip(&windows).for_each(|(len, window)| *len *= window.row());
+            Self { rows, lens }
+        })
     }
 
     /// The number of calls.
-    pub fn calls(self) -> usize {
-        self.calls
+    pub fn calls(&self) -> usize {
+        self.lens.len() + 1
+    }
+
+    /// The floats of each output but the last that are present at a time.
+    pub(super) fn lens(&self) -> &[usize] {
+        &self.lens
     }
 
     /// The rows of the last output of a band.
-    pub fn rows(self) -> usize {
+    pub fn rows(&self) -> usize {
         self.rows
     }
 
     /// Computes the output of the last of `calls` in the arena. Those of the others are left unspecified.
     pub(super) fn run(
-        self,
+        &self,
         cpu: &Cpu,
         calls: &[Call],
         images: &[f32],
@@ -106,34 +117,43 @@ impl Bands {
         time: &mut Time<'_>,
     ) {
         let stages: Vec<Stage> = calls.iter().map(|call| call.stage().expect("calls compute rows")).collect();
-        let last = calls.len() - 1;
-        let ([n, ..], height) = (stages[last].x(), stages[last].height());
+        let windows: Vec<Window> = stages.iter().map(Stage::window).collect();
+        let ([n, h, w, c], last) = (windows[0].x(), calls.len() - 1);
         for image in 0..n {
-            // The rows of each output that are in the arena.
-            let mut present = vec![0..0; last];
-            for start in (0..height).step_by(self.rows) {
-                let band = Band::new(&stages, &present, start..(start + self.rows).min(height));
+            for_each_band(&windows, self.rows, |band, present| {
                 for (i, (stage, call)) in stages.iter().zip(calls).enumerate() {
                     time(i, &mut || {
                         let (values, y) = Values::around(images, arena, &call.output);
-                        let row = stage.row();
-                        let x = stage.image(call.input(&values), if i == 0 { image } else { 0 });
-                        // The last output is whole.
+                        let (x, row) = (call.input(&values), windows[i].row());
+                        let (x, first) = match i {
+                            0 => (&x[image * h * w * c..][..h * w * c], 0),
+                            _ => (x, band.rows[i - 1].start),
+                        };
                         let y = match present.get(i) {
                             Some(present) => band.keep(i, present, row, y),
-                            None => &mut y[(image * height + start) * row..],
+                            None => &mut y[(image * windows[last].height() + band.new[last].start) * row..],
                         };
-                        let (rows, first) =
-                            (band.new[i].clone(), if i == 0 { 0 } else { band.rows[i - 1].start });
+                        let rows = band.new[i].clone();
                         if !rows.is_empty() {
                             let y = &mut y[..rows.len() * row];
                             stage.run(cpu, rows, (x, first), y);
                         }
                     });
                 }
-                present.clone_from_slice(&band.rows[..last]);
-            }
+            });
         }
+    }
+}
+
+/// Calls `visit(band, present)` for each band of `rows` last rows of an image; `present` are the rows of the other outputs that
+/// the band before has left.
+fn for_each_band(windows: &[Window], rows: usize, mut visit: impl FnMut(&Band, &[Range<usize>])) {
+    let last = windows.len() - 1;
+    let (height, mut present) = (windows[last].height(), vec![0..0; last]);
+    for start in (0..height).step_by(rows) {
+        let band = Band::new(windows, &present, start..(start + rows).min(height));
+        visit(&band, &present);
+        present.clone_from_slice(&band.rows[..last]);
     }
 }
 
@@ -146,9 +166,9 @@ struct Band {
 
 impl Band {
     /// The band of the last rows `rows`, after a band that left the rows `present` of the other outputs.
-    fn new(stages: &[Stage], present: &[Range<usize>], rows: Range<usize>) -> Self {
+    fn new(windows: &[Window], present: &[Range<usize>], rows: Range<usize>) -> Self {
         let (mut all, mut new) = (vec![rows.clone()], vec![rows]);
-        for (reader, present) in stages.iter().skip(1).zip(present).rev() {
+        for (reader, present) in windows.iter().skip(1).zip(present).rev() {
             let written = &new[new.len() - 1];
             let read = if written.is_empty() { present.clone() } else { reader.rows_read(written.clone()) };
             let from = present.end.clamp(read.start, read.end);
@@ -171,25 +191,34 @@ impl Band {
     }
 }
 
-/// A call that computes some rows of an image's output from those of its input.
-enum Stage<'a> {
-    Conv2d { g: &'a Conv2d, w: &'a PackedConv2d, epilogue: Epilogue<'a> },
-    MaxPool(&'a Pool2d),
+/// The windows in which a call reads its input.
+#[derive(Clone, Copy)]
+enum Window {
+    Conv2d(Conv2d),
+    MaxPool(Pool2d),
 }
 
-impl Stage<'_> {
+impl Window {
     /// The shape of the input.
     fn x(&self) -> [usize; 4] {
         match self {
-            Self::Conv2d { g, .. } => g.x_shape(),
+            Self::Conv2d(g) => g.x_shape(),
             Self::MaxPool(g) => [g.n, g.h, g.w, g.c],
+        }
+    }
+
+    /// The rows of the input between two windows.
+    fn stride(&self) -> usize {
+        match self {
+            Self::Conv2d(g) => g.stride[0],
+            Self::MaxPool(g) => g.stride[0],
         }
     }
 
     /// The height of the output.
     fn height(&self) -> usize {
         match self {
-            Self::Conv2d { g, .. } => g.oh(),
+            Self::Conv2d(g) => g.oh(),
             Self::MaxPool(g) => g.oh(),
         }
     }
@@ -197,25 +226,34 @@ impl Stage<'_> {
     /// The length of a row of the output.
     fn row(&self) -> usize {
         match self {
-            Self::Conv2d { g, .. } => g.ow() * g.o,
+            Self::Conv2d(g) => g.ow() * g.o,
             Self::MaxPool(g) => g.ow() * g.c,
         }
-    }
-
-    /// An image of the input.
-    fn image<'x>(&self, x: &'x [f32], image: usize) -> &'x [f32] {
-        let [_, h, w, c] = self.x();
-        &x[image * h * w * c..][..h * w * c]
     }
 
     /// The rows of the input that the output rows `rows` read.
     fn rows_read(&self, rows: Range<usize>) -> Range<usize> {
         match self {
-            Self::Conv2d { g, .. } => g.rows_read(rows),
+            Self::Conv2d(g) => g.rows_read(rows),
             Self::MaxPool(g) => {
                 let first = (rows.start * g.stride[0]).saturating_sub(g.padding[0]);
                 first..(rows.end - 1) * g.stride[0] + g.kernel[0] - g.padding[0]
             }
+        }
+    }
+}
+
+/// A call that computes some rows of an image's output from those of its input.
+enum Stage<'a> {
+    Conv2d { g: &'a Conv2d, w: &'a PackedConv2d, epilogue: Epilogue<'a> },
+    MaxPool(&'a Pool2d),
+}
+
+impl Stage<'_> {
+    fn window(&self) -> Window {
+        match self {
+            Self::Conv2d { g, .. } => Window::Conv2d(**g),
+            Self::MaxPool(g) => Window::MaxPool(**g),
         }
     }
 
@@ -226,7 +264,7 @@ impl Stage<'_> {
                 conv2d_forward_rows(cpu, &Conv2d { n: 1, ..**g }, rows, (x, first), w, epilogue, y);
             }
             Self::MaxPool(g) => {
-                let read = self.rows_read(rows.clone());
+                let read = self.window().rows_read(rows.clone());
                 // Only the first window reaches into the padding, as `pool_of` requires.
                 let top = if rows.start == 0 { g.padding[0] } else { 0 };
                 let band = Pool2d { n: 1, h: read.len(), padding: [top, g.padding[1]], ..**g };

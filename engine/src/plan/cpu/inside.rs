@@ -26,13 +26,15 @@ impl Inside {
             plain.then(|| Rows::of(&packer, &works[i], span.images)).flatten()
         };
         let bands = bands(&ops[span.ops.clone()], |i| rows(span.ops.start + i));
-        // All values of a band are alive together.
+        // All values of a band are alive together, those between two calls with some rows.
         let mut time: Vec<usize> = (0..bands.len()).collect();
-        for (i, bands) in bands.iter().enumerate() {
-            let start = time[i];
-            time[i..i + bands.map_or(1, Bands::calls)].fill(start);
+        let mut lens: Vec<usize> =
+            ops[span.ops.clone()].iter().map(|op| span.len_of_part(op, layouts)).collect();
+        for (i, bands) in bands.iter().enumerate().filter_map(|(i, bands)| Some((i, bands.as_ref()?))) {
+            time[i..i + bands.calls()].fill(i);
+            lens[i..i + bands.calls() - 1].copy_from_slice(bands.lens());
         }
-        let places = Places::inside(span, ops, layouts, |i| time[i], ALIGNMENT);
+        let places = Places::inside(span, ops, lens, |i| time[i], ALIGNMENT);
         Self { bands, places }
     }
 }
@@ -50,7 +52,7 @@ fn bands(ops: &[Op], rows: impl Fn(usize) -> Option<Rows>) -> Vec<Option<Bands>>
     while i < last {
         let chain = 1 + ops[i..last].windows(2).take_while(follows).count();
         bands[i] = Bands::of((i..i + chain).map_while(&rows));
-        i += bands[i].map_or(1, Bands::calls);
+        i += bands[i].as_ref().map_or(1, Bands::calls);
     }
     bands
 }

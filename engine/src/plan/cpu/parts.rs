@@ -160,7 +160,7 @@ impl Parts {
         let mut i = 0;
         while let Some(call) = others.get(i) {
             let arena = arena.bytes_mut();
-            match self.bands[i] {
+            match &self.bands[i] {
                 None => time(i, &mut || call.run(&self.cpu, x, arena)),
                 Some(bands) => {
                     let calls = &others[i..i + bands.calls()];
