@@ -20,13 +20,34 @@ use lopper_kernels::cpu::{Cpu, Epilogue, PackedConv2d, conv2d_forward_rows, max_
 use lopper_kernels::shapes::{Conv2d, Pool2d};
 use std::ops::Range;
 
-/// The calls that are computed together, and the rows of a band.
+/// The calls that are computed together, and the bands in which they are.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::plan) struct Bands {
-    /// The rows of the last output.
+    /// The number of images, and the floats of each in the first input and in the last output.
+    images: usize,
+    ends: [usize; 2],
+    outputs: Vec<Output>,
+    /// The rows of each output, for each band of an image.
+    bands: Vec<Vec<Band>>,
+}
+
+/// The output of a call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Output {
+    /// The floats of a row.
+    row: usize,
+    /// The most rows that are present at a time.
     rows: usize,
-    /// The floats of each of the other outputs that are present at a time.
-    lens: Vec<usize>,
+}
+
+/// The rows of an output that are present at a time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Band {
+    rows: Range<usize>,
+    /// Where the first of them was in the band before, if it was there.
+    moved: usize,
+    /// Those that the band before has not left.
+    new: Range<usize>,
 }
 
 /// A value between two calls of more floats is computed in bands: half of a core's cache.
@@ -80,31 +101,39 @@ impl Bands {
             at_a_time = call.at_a_time;
             windows.push(call.window);
         }
-        (windows.len() > 1).then(|| {
-            let mut lens = vec![0; windows.len() - 1];
-            for_each_band(&windows, rows, |band, _| {
-                for (i, len) in lens.iter_mut().enumerate() {
-                    *len = band.rows[i].len().max(*len);
-                }
-            });
-            lens.iter_mut().zip(&windows).for_each(|(len, window)| *len *= window.row());
-            Self { rows, lens }
-        })
+        (windows.len() > 1).then(|| Self::in_bands_of(rows, &windows))
+    }
+
+    /// The bands of `rows` rows of the last of `windows`.
+    fn in_bands_of(rows: usize, windows: &[Window]) -> Self {
+        let last = windows.len() - 1;
+        let height = windows[last].height();
+        let mut bands: Vec<Vec<Band>> = Vec::new();
+        for start in (0..height).step_by(rows) {
+            let before = bands.last().map(Vec::as_slice);
+            let band = Band::of(windows, before, start..(start + rows).min(height));
+            bands.push(band);
+        }
+        let most = |i: usize| bands.iter().map(|band| band[i].rows.len()).max().unwrap_or(0);
+        let output = |(i, window): (usize, &Window)| Output { row: window.row(), rows: most(i) };
+        let outputs = windows.iter().enumerate().map(output).collect();
+        let [n, h, w, c] = windows[0].x();
+        Self { images: n, ends: [h * w * c, height * windows[last].row()], outputs, bands }
     }
 
     /// The number of calls.
     pub fn calls(&self) -> usize {
-        self.lens.len() + 1
+        self.outputs.len()
     }
 
     /// The floats of each output but the last that are present at a time.
-    pub(super) fn lens(&self) -> &[usize] {
-        &self.lens
+    pub fn lens(&self) -> impl Iterator<Item = usize> {
+        self.outputs[..self.outputs.len() - 1].iter().map(|output| output.row * output.rows)
     }
 
     /// The rows of the last output of a band.
     pub fn rows(&self) -> usize {
-        self.rows
+        self.outputs.last().map_or(0, |output| output.rows)
     }
 
     /// Computes the output of the last of `calls` in the arena. Those of the others are left unspecified.
@@ -116,78 +145,48 @@ impl Bands {
         arena: &mut [u8],
         time: &mut Time<'_>,
     ) {
-        let stages: Vec<Stage> = calls.iter().map(|call| call.stage().expect("calls compute rows")).collect();
-        let windows: Vec<Window> = stages.iter().map(Stage::window).collect();
-        let ([n, h, w, c], last) = (windows[0].x(), calls.len() - 1);
-        for image in 0..n {
-            for_each_band(&windows, self.rows, |band, present| {
-                for (i, (stage, call)) in stages.iter().zip(calls).enumerate() {
-                    time(i, &mut || {
-                        let (values, y) = Values::around(images, arena, &call.output);
-                        let (x, row) = (call.input(&values), windows[i].row());
-                        let (x, first) = match i {
-                            0 => (&x[image * h * w * c..][..h * w * c], 0),
-                            _ => (x, band.rows[i - 1].start),
-                        };
-                        let y = match present.get(i) {
-                            Some(present) => band.keep(i, present, row, y),
-                            None => &mut y[(image * windows[last].height() + band.new[last].start) * row..],
-                        };
-                        let rows = band.new[i].clone();
-                        if !rows.is_empty() {
-                            let y = &mut y[..rows.len() * row];
-                            stage.run(cpu, rows, (x, first), y);
-                        }
-                    });
-                }
-            });
+        for (image, band) in
+            (0..self.images).flat_map(|image| self.bands.iter().map(move |band| (image, band)))
+        {
+            for (i, call) in calls.iter().enumerate() {
+                let (Output { row, .. }, Band { rows, moved, new }) = (&self.outputs[i], &band[i]);
+                time(i, &mut || {
+                    let (values, y) = Values::around(images, arena, &call.output);
+                    let (x, first) = match i {
+                        0 => (&call.input(&values)[image * self.ends[0]..][..self.ends[0]], 0),
+                        _ => (call.input(&values), band[i - 1].rows.start),
+                    };
+                    let kept = new.start - rows.start;
+                    let y = if i + 1 == calls.len() {
+                        &mut y[image * self.ends[1] + new.start * row..]
+                    } else {
+                        y.copy_within(moved * row..(moved + kept) * row, 0);
+                        &mut y[kept * row..]
+                    };
+                    if !new.is_empty() {
+                        let stage = call.stage().expect("the call computes rows");
+                        stage.run(cpu, new.clone(), (x, first), &mut y[..new.len() * row]);
+                    }
+                });
+            }
         }
     }
-}
-
-/// Calls `visit(band, present)` for each band of `rows` last rows of an image; `present` are the rows of the other outputs that
-/// the band before has left.
-fn for_each_band(windows: &[Window], rows: usize, mut visit: impl FnMut(&Band, &[Range<usize>])) {
-    let last = windows.len() - 1;
-    let (height, mut present) = (windows[last].height(), vec![0..0; last]);
-    for start in (0..height).step_by(rows) {
-        let band = Band::new(windows, &present, start..(start + rows).min(height));
-        visit(&band, &present);
-        present.clone_from_slice(&band.rows[..last]);
-    }
-}
-
-/// The rows of the output of each call that a band reads.
-struct Band {
-    rows: Vec<Range<usize>>,
-    /// Those that were not present.
-    new: Vec<Range<usize>>,
 }
 
 impl Band {
-    /// The band of the last rows `rows`, after a band that left the rows `present` of the other outputs.
-    fn new(windows: &[Window], present: &[Range<usize>], rows: Range<usize>) -> Self {
-        let (mut all, mut new) = (vec![rows.clone()], vec![rows]);
-        for (reader, present) in windows.iter().skip(1).zip(present).rev() {
-            let written = &new[new.len() - 1];
-            let read = if written.is_empty() { present.clone() } else { reader.rows_read(written.clone()) };
-            let from = present.end.clamp(read.start, read.end);
-            new.push(from..read.end);
-            all.push(read);
+    /// The rows of each output in the band of the last rows `rows`, after the band `before` of the same image.
+    fn of(windows: &[Window], before: Option<&[Self]>, rows: Range<usize>) -> Vec<Self> {
+        let mut band = vec![Self { new: rows.clone(), moved: 0, rows }];
+        for (i, reader) in windows.iter().enumerate().skip(1).rev() {
+            let present = before.map_or(0..0, |before| before[i - 1].rows.clone());
+            let written = &band[band.len() - 1].new;
+            let rows = if written.is_empty() { present.clone() } else { reader.rows_read(written.clone()) };
+            let new = present.end.clamp(rows.start, rows.end)..rows.end;
+            let moved = if new.start > rows.start { rows.start - present.start } else { 0 };
+            band.push(Self { rows, moved, new });
         }
-        all.reverse();
-        new.reverse();
-        Self { rows: all, new }
-    }
-
-    /// Moves the rows of output `i` that are `present` and read again to the start of `y`, and returns what follows them.
-    fn keep<'a>(&self, i: usize, present: &Range<usize>, row: usize, y: &'a mut [f32]) -> &'a mut [f32] {
-        let kept = self.rows[i].start..self.new[i].start;
-        if !kept.is_empty() {
-            let at = (kept.start - present.start) * row;
-            y.copy_within(at..at + kept.len() * row, 0);
-        }
-        &mut y[kept.len() * row..]
+        band.reverse();
+        band
     }
 }
 
@@ -250,13 +249,6 @@ enum Stage<'a> {
 }
 
 impl Stage<'_> {
-    fn window(&self) -> Window {
-        match self {
-            Self::Conv2d { g, .. } => Window::Conv2d(**g),
-            Self::MaxPool(g) => Window::MaxPool(**g),
-        }
-    }
-
     /// Computes the output rows `rows` of an image from `x`, which begins with row `first` of its input.
     fn run(&self, cpu: &Cpu, rows: Range<usize>, (x, first): (&[f32], usize), y: &mut [f32]) {
         match self {
@@ -264,7 +256,7 @@ impl Stage<'_> {
                 conv2d_forward_rows(cpu, &Conv2d { n: 1, ..**g }, rows, (x, first), w, epilogue, y);
             }
             Self::MaxPool(g) => {
-                let read = self.window().rows_read(rows.clone());
+                let read = Window::MaxPool(**g).rows_read(rows.clone());
                 // Only the first window reaches into the padding, as `pool_of` requires.
                 let top = if rows.start == 0 { g.padding[0] } else { 0 };
                 let band = Pool2d { n: 1, h: read.len(), padding: [top, g.padding[1]], ..**g };

@@ -32,7 +32,7 @@ impl Inside {
             ops[span.ops.clone()].iter().map(|op| span.len_of_part(op, layouts)).collect();
         for (i, bands) in bands.iter().enumerate().filter_map(|(i, bands)| Some((i, bands.as_ref()?))) {
             time[i..i + bands.calls()].fill(i);
-            lens[i..i + bands.calls() - 1].copy_from_slice(bands.lens());
+            lens[i..].iter_mut().zip(bands.lens()).for_each(|(len, present)| *len = present);
         }
         let places = Places::inside(span, ops, lens, |i| time[i], ALIGNMENT);
         Self { bands, places }
