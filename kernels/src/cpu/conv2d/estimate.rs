@@ -43,8 +43,9 @@ const CACHED_IMAGES: usize = 1_300_000;
 /// The cost of a float of larger images, in the direct algorithm, in Winograd's transforms and in row lanes.
 pub(super) const FAR: [f64; 3] = [8.0, 28.0, 22.0];
 
-/// Weights of more floats than this come from memory in any case.
-const CACHED_WEIGHTS: usize = 5 << 20;
+/// Weights of more floats than this come from memory in any case: 12 MiB are not left in one user's share of a last-level cache
+/// when a network has run.
+const CACHED_WEIGHTS: usize = 3 << 20;
 /// The time in which a float of a list arrives, compared to a float of a panel: lists are one stream.
 const LISTED: f64 = 0.8;
 
