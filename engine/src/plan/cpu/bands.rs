@@ -86,9 +86,8 @@ impl Rows {
 
 impl Bands {
     /// The bands of the first of `calls`, each the only reader of the one before, and of the others that read a large value.
-    pub(super) fn of(calls: impl Iterator<Item = Rows>) -> Option<Self> {
-        let mut calls = calls.peekable();
-        let first = calls.next_if(|first| first.begins)?;
+    pub(super) fn of<'a>(mut calls: impl Iterator<Item = &'a Rows>) -> Option<Self> {
+        let first = calls.next().filter(|first| first.begins)?;
         let (mut windows, mut at_a_time, mut rows) = (vec![first.window], first.at_a_time, 0);
         for call in calls {
             let ([n, h, w, c], stride) = (call.window.x(), call.window.stride());

@@ -25,7 +25,9 @@ impl Inside {
             let packer = Packer { conv2d: layouts.packings()[i], ..*packer };
             plain.then(|| Rows::of(&packer, &works[i], span.images)).flatten()
         };
-        let bands = bands(&ops[span.ops.clone()], |i| rows(span.ops.start + i));
+        // Each kernel is chosen once: that takes a pass over its zeros.
+        let rows: Vec<Option<Rows>> = span.ops.clone().map(rows).collect();
+        let bands = bands(&ops[span.ops.clone()], &rows);
         // All values of a band are alive together, those between two calls with some rows.
         let mut time: Vec<usize> = (0..bands.len()).collect();
         let mut lens: Vec<usize> =
@@ -41,7 +43,7 @@ impl Inside {
 
 /// The bands of each of `ops` with the next ones. The last operation writes outside the arena of a part, and is therefore
 /// computed whole.
-fn bands(ops: &[Op], rows: impl Fn(usize) -> Option<Rows>) -> Vec<Option<Bands>> {
+fn bands(ops: &[Op], rows: &[Option<Rows>]) -> Vec<Option<Bands>> {
     let read = |op: &Op| op.inputs.iter().chain(&op.residual).copied().collect::<Vec<_>>();
     let values: Vec<usize> = ops.iter().flat_map(read).collect();
     let readers = |value: usize| values.iter().filter(|&&read| read == value).count();
@@ -51,7 +53,7 @@ fn bands(ops: &[Op], rows: impl Fn(usize) -> Option<Rows>) -> Vec<Option<Bands>>
     let mut i = 0;
     while i < last {
         let chain = 1 + ops[i..last].windows(2).take_while(follows).count();
-        bands[i] = Bands::of((i..i + chain).map_while(&rows));
+        bands[i] = Bands::of(rows[i..i + chain].iter().map_while(Option::as_ref));
         i += bands[i].as_ref().map_or(1, Bands::calls);
     }
     bands

@@ -6,7 +6,7 @@ use super::algorithm::Packing;
 use super::gather;
 use super::implicit_gemm::WAITING;
 use super::layout::Layout;
-use super::packed::computes_dead_filters;
+use super::packed::choose;
 use super::padded;
 use super::scatter::bits_len;
 use super::widen;
@@ -54,13 +54,11 @@ impl Footprint {
     }
 
     fn of(cpu: &Cpu, g: &Conv2d, images: usize, pattern: &Pattern, packing: Packing, dtype: Dtype) -> Self {
-        let (_, layout) = Layout::choose(cpu, g, pattern, packing, dtype);
-        if computes_dead_filters(cpu, g, pattern, &layout) {
-            // A copy of the weight gets the zeros of dead filters before it is packed.
-            let needs = Self::of(cpu, g, images, &Pattern::dense(pattern.shape()), packing, dtype);
-            let copy = g.w_shape().iter().fold(4, |bytes: u64, &size| bytes.saturating_mul(size as u64));
-            return Self { packed: needs.packed.saturating_add(copy), ..needs };
-        }
+        let ((_, layout), dense) = choose(cpu, g, pattern, packing, dtype);
+        // A copy of the weight gets the zeros of dead filters before it is packed.
+        let copy = || g.w_shape().iter().fold(4, |bytes: u64, &size| bytes.saturating_mul(size as u64));
+        let copied = if dense.is_some() { copy() } else { 0 };
+        let pattern = dense.as_ref().unwrap_or(pattern);
         let floats = |count: usize| 4 * count as u64;
         let taps = g.kh as u64 * g.kw as u64;
         // Lists of pointers grow by doubling.
@@ -85,7 +83,7 @@ impl Footprint {
             Layout::Panels(_) if padded::applies(g) => (padded::bytes(g), tables),
             Layout::Panels(_) | Layout::Depthwise => (0, tables),
         };
-        Self { packed, borrowed, workspaces }
+        Self { packed: copied.saturating_add(packed), borrowed, workspaces }
     }
 
     /// Computes the footprint of a compact convolution of the outer geometry `g`, which gathers the live channels of

@@ -248,7 +248,7 @@ pub(super) fn choose(
 }
 
 /// Whether a masked convolution in `layout` packs zeros for its dead filters instead of leaving them out.
-pub(super) fn computes_dead_filters(cpu: &Cpu, g: &Conv2d, pattern: &Pattern, layout: &Layout) -> bool {
+fn computes_dead_filters(cpu: &Cpu, g: &Conv2d, pattern: &Pattern, layout: &Layout) -> bool {
     // A kernel that leaves out other zeros cannot take those of dead filters for weights.
     let scatters = !layout.computes_every_filter() && !layout.skips_zeros();
     scatters && pattern.has_dead_filters() && !scatter::pays(cpu, g, pattern)

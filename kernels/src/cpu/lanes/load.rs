@@ -15,17 +15,22 @@ use super::taps::Taps;
 use crate::cpu::simd::{Kernel, MAX_LANES, Simd};
 use crate::shapes::Conv2d;
 
+/// Rows of images, `[N, height, W, C]`.
+#[derive(Clone, Copy)]
+pub(super) struct Source<'a> {
+    pub x: &'a [f32],
+    pub height: usize,
+    /// The row that is the first of the convolution's images; it may lie above these rows or below.
+    pub origin: isize,
+}
+
 /// Converts a band's input to lanes.
 pub(super) struct Load<'a> {
     pub g: &'a Conv2d,
     pub taps: &'a Taps,
     pub shape: &'a Shape,
     pub places: &'a Places,
-    /// `[N, height, W, C]`.
-    pub x: &'a [f32],
-    /// The number of rows of each image, and the one that is the first of `g`.
-    pub height: usize,
-    pub origin: isize,
+    pub source: Source<'a>,
     /// At least `C` zeros.
     pub zeros: &'a [f32],
     /// The number of rows of lanes.
@@ -48,13 +53,13 @@ impl Load<'_> {
         let Self { g, taps, .. } = self;
         let [step_y, step_x] = g.stride.map(|stride| stride as isize);
         let [phase_y, phase_x] = phase.map(|offset| offset as isize);
-        let mut columns = Columns { pixel: [0; PLACES], y: [self.height as isize; PLACES] };
+        let mut columns = Columns { pixel: [0; PLACES], y: [self.source.height as isize; PLACES] };
         for (lane, place) in self.places.iter().enumerate() {
             let Some(place) = place else { continue };
             let x = (place.x + taps.center) * step_x + phase_x;
             if (0..g.w as isize).contains(&x) {
-                let y = self.origin + (place.y as isize + taps.first_row) * step_y + phase_y;
-                columns.pixel[lane] = ((place.image * self.height) as isize + y) * g.w as isize + x;
+                let y = self.source.origin + (place.y as isize + taps.first_row) * step_y + phase_y;
+                columns.pixel[lane] = ((place.image * self.source.height) as isize + y) * g.w as isize + x;
                 columns.y[lane] = y;
             }
         }
@@ -69,10 +74,10 @@ impl Kernel for Load<'_> {
     fn run<S: Simd>(self, s: S) {
         let (g, c, plane) = (self.g, self.g.c, self.shape.plane(self.taps));
         let phases = self.taps.phases.len();
-        assert!(self.zeros.len() >= c && self.x.len() >= g.n * self.height * g.w * c);
+        assert!(self.zeros.len() >= c && self.source.x.len() >= g.n * self.source.height * g.w * c);
         assert!(self.lanes.len() >= c * phases * plane && self.shape.lanes == S::LANES);
         assert!(self.rows <= self.shape.input_rows(self.taps));
-        let (x, zeros) = (self.x.as_ptr(), self.zeros.as_ptr());
+        let (x, zeros) = (self.source.x.as_ptr(), self.zeros.as_ptr());
         for (index, &phase) in self.taps.phases.iter().enumerate() {
             let columns = self.columns(phase);
             for row in 0..self.rows {
@@ -82,7 +87,7 @@ impl Kernel for Load<'_> {
                     for i in 0..S::LANES {
                         let lane = vector * S::LANES + i;
                         let pixel = columns.pixel[lane] + y * g.w as isize;
-                        let inside = ((columns.y[lane] + y) as usize) < self.height;
+                        let inside = ((columns.y[lane] + y) as usize) < self.source.height;
                         pixels[i] = if inside { x.wrapping_offset(pixel * c as isize) } else { zeros };
                     }
                     let first = index * plane + row * self.shape.row() + vector * S::LANES;

@@ -16,7 +16,7 @@
 
 use super::finish::{Finish, Targets};
 use super::images::{ImageLayout, ImageLayouts, LaneImages};
-use super::load::Load;
+use super::load::{Load, Source};
 use super::places::{Places, Slots};
 use super::residual::{AddPixels, AddRows};
 use super::row_lanes::RowLanes;
@@ -43,7 +43,7 @@ impl RowLanes {
     pub fn run(&self, cpu: &Cpu, g: &Conv2d, rows: &ImageRows, product: &Product, y: Shared) {
         let joined = &self.geometry(g);
         let rows = if joined == g { rows } else { &ImageRows::all(joined) };
-        let (height, origin) = (rows.inputs.len(), rows.origin(joined));
+        let source = Source { x: product.x, height: rows.inputs.len(), origin: rows.origin(joined) };
         let g = &rows.image(joined);
         let slots = Slots::new(g, &self.taps, self.shape);
         let groups = slots.groups();
@@ -54,7 +54,7 @@ impl RowLanes {
                 let first = task % parts * teams;
                 let teams = first..(first + teams).min(self.lists.teams());
                 let (slots, group) = (&slots, task / parts);
-                let task = Task { lanes: self, g, height, origin, slots, group, teams, product };
+                let task = Task { lanes: self, g, source, slots, group, teams, product };
                 cpu.with_workspace(|workspace| task.run(cpu, workspace, y));
             });
         });
@@ -87,9 +87,8 @@ pub(in crate::cpu) struct Product<'a> {
 struct Task<'a> {
     lanes: &'a RowLanes,
     g: &'a Conv2d,
-    /// The number of rows of each image of `x`, and the one that is the first of `g`.
-    height: usize,
-    origin: isize,
+    /// The images, if they are channels-last.
+    source: Source<'a>,
     slots: &'a Slots,
     group: usize,
     teams: Range<usize>,
@@ -144,13 +143,13 @@ impl Task<'_> {
 
     /// Converts the band's input to lanes, or copies its rows.
     fn load(&self, cpu: &Cpu, places: Option<(&Places, &Targets)>, lanes: &mut [f32]) {
-        let (&Self { g, height, origin, .. }, RowLanes { taps, shape, .. }) = (self, self.lanes);
+        let (&Self { g, source, .. }, RowLanes { taps, shape, .. }) = (self, self.lanes);
         let Product { x, zeros, layouts, .. } = *self.product;
         match layouts.x {
             ImageLayout::ChannelsLast => {
                 let (places, _) = places.expect("pixels have places");
                 let rows = self.tiles() * shape.rows + taps.halo;
-                cpu.dispatch(Load { g, taps, shape, places, x, height, origin, zeros, rows, lanes });
+                cpu.dispatch(Load { g, taps, shape, places, source, zeros, rows, lanes });
             }
             ImageLayout::RowLanes(images) => {
                 let section = self.section(images);

@@ -13,7 +13,7 @@
 //! Chunks depend only on the shape, so the results are bit-identical for any number of threads.
 
 use super::dots::{self, add_dots};
-use super::load::Load;
+use super::load::{Load, Source};
 use super::places::{Places, Slots};
 use super::row_lanes::{RowLanes, Rows};
 use super::taps::Taps;
@@ -143,20 +143,9 @@ impl Task<'_> {
         }
         for group in groups {
             let places = &slots.places(group);
-            let (zeros, x) = (self.zeros, self.x);
-            let (height, origin, rows) = (g.h, 0, shape.input_rows(taps));
-            cpu.dispatch(Load {
-                g,
-                taps,
-                shape,
-                places,
-                x,
-                height,
-                origin,
-                zeros,
-                rows,
-                lanes: &mut *x_lanes,
-            });
+            let source = Source { x: self.x, height: g.h, origin: 0 };
+            let (zeros, rows) = (self.zeros, shape.input_rows(taps));
+            cpu.dispatch(Load { g, taps, shape, places, source, zeros, rows, lanes: &mut *x_lanes });
             self.load_dy(cpu, places, &mut *dy_lanes);
             for row in (0..shape.tiles()).map(|tile| tile * shape.rows) {
                 self.add_tile(cpu, &x_lanes[row * shape.row()..], &dy_lanes[row * shape.row()..]);
@@ -169,9 +158,9 @@ impl Task<'_> {
         let LaneWeightGrad { lanes: RowLanes { shape, .. }, g, dy_taps: taps, .. } = self.of;
         let g = &seen_by_one_pixel(g);
         let places = &places.map(|place| place.filter(|place| place.stored));
-        let (height, origin, rows) = (g.h, 0, shape.input_rows(taps));
-        let (x, zeros) = (self.dy, self.zeros);
-        cpu.dispatch(Load { g, taps, shape, places, x, height, origin, zeros, rows, lanes: &mut *lanes });
+        let source = Source { x: self.dy, height: g.h, origin: 0 };
+        let (zeros, rows) = (self.zeros, shape.input_rows(taps));
+        cpu.dispatch(Load { g, taps, shape, places, source, zeros, rows, lanes: &mut *lanes });
         for plane in lanes.chunks_exact_mut(shape.plane(taps)) {
             plane[shape.band * shape.row()..].fill(0.0);
         }
