@@ -80,7 +80,7 @@ fn winograd_geometry() -> impl Strategy<Value = Conv2d> {
 /// Shapes that cross the limits of the loop nests: more windows than one task takes, reductions longer than a chunk
 /// (5120 steps), one tap longer than a chunk, several chunks of pixels and blocks of filters in the weight gradient,
 /// and three channels.
-fn large_geometries() -> [Conv2d; 7] {
+fn large_geometries() -> [Conv2d; 8] {
     [
         Conv2d::square([1, 20, 20, 13], 130, 5, 1, 2),
         Conv2d::square([1, 3, 3, 600], 49, 3, 1, 1),
@@ -88,6 +88,8 @@ fn large_geometries() -> [Conv2d; 7] {
         Conv2d::square([2, 48, 50, 5], 17, 3, 1, 1),
         Conv2d::square([1, 33, 35, 3], 64, 7, 2, 3),
         Conv2d::square([1, 8, 9, 200], 530, 1, 1, 0),
+        // Single pixels of every second row, in tasks that end within a row.
+        Conv2d { stride: [2, 3], ..Conv2d::square([2, 37, 40, 90], 130, 1, 1, 0) },
         Conv2d { groups: 16, ..Conv2d::square([2, 40, 40, 16], 16, 3, 1, 1) },
     ]
 }

@@ -56,9 +56,39 @@ fn is_pointwise(g: &Conv2d) -> bool {
     [g.kh, g.kw] == [1; 2] && g.padded() == [g.h, g.w]
 }
 
-/// Whether the windows are the pixels one after another. A task of the direct product then gathers its own.
+/// Whether the tasks of the direct product gather the pixels that they multiply.
 pub(super) fn in_tasks(g: &Conv2d) -> bool {
-    is_pointwise(g) && g.stride == [1; 2]
+    is_pointwise(g)
+}
+
+/// Gathers the pixels of the windows of `g`, each of which is [one pixel](in_tasks).
+#[derive(Clone, Copy)]
+pub(super) struct WindowGather<'a> {
+    pub gather: &'a Gather,
+    pub g: &'a Conv2d,
+}
+
+impl WindowGather<'_> {
+    /// Copies the live channels of the windows from `first` on from the images `x` to contiguous pixels.
+    pub(super) fn pixels(&self, cpu: &Cpu, x: &[f32], first: usize, mut to: &mut [f32]) {
+        let Self { gather, g } = self;
+        let (c, width, step, ow) = (gather.channels, gather.width(), g.stride[1], g.ow());
+        if g.stride == [1; 2] {
+            let count = to.len() / width;
+            return gather.pixels(cpu, &x[c * first..][..c * count], to);
+        }
+        // The windows of one row of outputs at a time.
+        let mut window = first;
+        while !to.is_empty() {
+            let (row, column) = (window / ow, window % ow);
+            let count = (ow - column).min(to.len() / width);
+            let (image, y) = (row / g.oh(), row % g.oh() * g.stride[0]);
+            let from = &x[((image * g.h + y) * g.w + column * step) * c..];
+            let (part, rest) = to.split_at_mut(count * width);
+            cpu.dispatch(Compress { gather, from, step, to: part });
+            (window, to) = (window + count, rest);
+        }
+    }
 }
 
 impl Gather {
@@ -76,32 +106,10 @@ impl Gather {
         (self.live + usize::from(self.carrier)).max(1)
     }
 
-    /// Copies the live channels of the pixels of `x` that `g` reads into contiguous pixels, those of [`read`].
-    pub(super) fn run(&self, cpu: &Cpu, g: &Conv2d, x: &[f32], gathered: &mut [f32]) {
-        let (inner, width) = (read(g), self.width());
-        if inner.x_shape()[..3] == g.x_shape()[..3] {
-            return self.run_all(cpu, x, gathered);
-        }
-        let [step_y, step_x] = g.stride;
-        let row = g.w * g.c;
-        cpu.run(|| {
-            cpu.divide(gathered.par_chunks_exact_mut(inner.w * width).enumerate()).for_each(|(at, to)| {
-                let (image, y) = (at / inner.h, at % inner.h * step_y);
-                let from = &x[(image * g.h + y) * row..][..row];
-                cpu.dispatch(Compress { gather: self, from, step: step_x, to });
-            });
-        });
-    }
-
     /// Copies the live channels of some pixels that lie one after another.
-    pub(super) fn pixels(&self, cpu: &Cpu, from: &[f32], to: &mut [f32]) {
+    fn pixels(&self, cpu: &Cpu, from: &[f32], to: &mut [f32]) {
         assert_eq!(from.len() / self.channels, to.len() / self.width(), "as many pixels are written as read");
         cpu.dispatch(Compress { gather: self, from, step: 1, to });
-    }
-
-    /// The number of channels of the images that are gathered from.
-    pub(super) fn channels(&self) -> usize {
-        self.channels
     }
 
     /// Copies the live channels of all pixels of `x`.

@@ -12,7 +12,7 @@
 //! therefore bit-identical for any number of threads.
 
 use super::Epilogue;
-use super::gather::Gather;
+use super::gather::WindowGather;
 use super::scatter::Scatter;
 use super::windows::Windows;
 use crate::cpu::Cpu;
@@ -56,8 +56,8 @@ const BLOCKS_PER_THREAD: usize = 2;
 pub(super) struct ImplicitGemm<'a> {
     pub windows: Windows<'a>,
     pub source: &'a [f32],
-    /// Where the windows' pixels, which are contiguous, are gathered from the wider ones of `source`.
-    pub gather: Option<&'a Gather>,
+    /// What gathers the windows' pixels, which are then contiguous, from the wider ones of `source`.
+    pub gather: Option<WindowGather<'a>>,
     /// A row of zeros, for taps in the padding and slots without a window.
     pub zeros: &'a [f32],
     pub panels: &'a [Panel],
@@ -83,6 +83,10 @@ impl ImplicitGemm<'_> {
         );
         let windows = self.windows.count();
         let mr = self.panels[0].kernel.mr;
+        // Neighboring tasks, which one thread usually computes, share what is larger: panels, or windows with their results,
+        // which other threads would have to fetch from its cache.
+        let images = size_of_val(self.source) + size_of::<f32>() * self.windows.target_len();
+        let panels_first = self.packed.len() > images;
         // Panels are divided first, because smaller blocks would load each panel more often. But a scatter's panels
         // meet in the middle of a cache line, for which two threads would fight if they wrote the same pixels, and each
         // group of panels would gather its pixels anew.
@@ -93,18 +97,27 @@ impl ImplicitGemm<'_> {
             (_, true) => threads * BLOCKS_PER_THREAD,
             (_, false) => threads * TASKS_PER_THREAD,
         };
-        let wanted_blocks = if by_windows { wanted } else { wanted.div_ceil(self.panels.len()) };
+        let wanted_blocks = match by_windows {
+            true => wanted,
+            false if panels_first => wanted.div_ceil(self.panels.len()),
+            false => wanted.div_ceil(self.panels.len()).next_multiple_of(threads),
+        };
         let smallest = MIN_BLOCK / mr * mr;
         let block = windows.div_ceil(wanted_blocks).next_multiple_of(mr).clamp(smallest, BLOCK / mr * mr);
         let blocks = windows.div_ceil(block);
-        let wanted = if self.gather.is_some() { threads } else { wanted };
-        let groups = wanted.div_ceil(blocks).min(self.panels.len());
+        let groups = match self.gather {
+            Some(_) if blocks >= threads => 1,
+            _ => wanted.div_ceil(blocks).min(self.panels.len()),
+        };
         let panels_each = self.panels.len().div_ceil(groups);
         let groups = self.panels.len().div_ceil(panels_each);
         cpu.run(|| {
-            // Neighboring tasks share panels, which are expensive to load.
             cpu.divide((0..blocks * groups).into_par_iter().with_max_len(1)).for_each(|task| {
-                let (group, first) = (task / blocks, task % blocks * block);
+                let (group, index) = match panels_first {
+                    true => (task / blocks, task % blocks),
+                    false => (task % groups, task / groups),
+                };
+                let first = index * block;
                 let panels = group * panels_each..((group + 1) * panels_each).min(self.panels.len());
                 cpu.with_workspace(|workspace| {
                     self.task(cpu, first, block.min(windows - first), panels, y, workspace)
@@ -133,8 +146,7 @@ impl ImplicitGemm<'_> {
         let (waiting, gathered) = Workspace::floats(floats, count * row + gathered).split_at_mut(count * row);
         self.windows.targets(first, count, out);
         if let Some(gather) = self.gather {
-            let from = gather.channels() * first..gather.channels() * (first + count);
-            gather.pixels(cpu, &self.source[from], gathered);
+            gather.pixels(cpu, self.source, first, gathered);
             self.windows.rows_of_pixels(gathered, self.zeros, stride, rows);
         } else {
             self.windows.rows(self.source, self.zeros, first, count, stride, rows);

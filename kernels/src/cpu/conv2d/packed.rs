@@ -13,7 +13,7 @@ use super::Epilogue;
 use super::algorithm::{Algorithm, Packing, Weights};
 use super::choice::Choice;
 use super::estimate::{direct, lanes as lanes_per_vector};
-use super::gather::{self, Gather};
+use super::gather::{self, Gather, WindowGather};
 use super::image_rows::ImageRows;
 use super::layout::Layout;
 use super::padded::{forward_taps, forward_windows};
@@ -356,12 +356,13 @@ pub fn conv2d_forward_packed(
         return w.product(cpu, g, ImageRows::all(g), (x, None), epilogue, y);
     };
     // Targets are pixels of the outer width; the scatter finds their columns.
-    let inner = gather::read(&w.inner(g));
-    let all = ImageRows::all(&inner);
+    let inner = w.inner(g);
     if matches!(w.layout, Layout::Panels(_)) && gather::in_tasks(g) {
-        return w.product(cpu, &inner, all, (x, Some(gather)), epilogue, y);
+        let read = gather::read(&inner);
+        let source = (x, Some(WindowGather { gather, g }));
+        return w.product(cpu, &read, ImageRows::all(&read), source, epilogue, y);
     }
     let mut gathered = cpu.scratch(inner.x_len());
-    gather.run(cpu, g, x, &mut gathered);
-    w.product(cpu, &inner, all, (&gathered, None), epilogue, y);
+    gather.run_all(cpu, x, &mut gathered);
+    w.product(cpu, &inner, ImageRows::all(&inner), (&gathered, None), epilogue, y);
 }

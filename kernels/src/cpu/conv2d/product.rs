@@ -1,7 +1,7 @@
 //! The product of images, or of some of their rows, and packed weights: each layout has its kernel.
 
 use super::depthwise_rows::{self, DepthwiseRows};
-use super::gather::Gather;
+use super::gather::WindowGather;
 use super::image_rows::ImageRows;
 use super::implicit_gemm::ImplicitGemm;
 use super::layout::Layout;
@@ -15,7 +15,7 @@ use crate::cpu::lanes::ImageLayouts;
 use crate::shapes::Conv2d;
 
 /// Images, and what gathers their pixels [in tasks](super::gather::in_tasks).
-pub(super) type Source<'a> = (&'a [f32], Option<&'a Gather>);
+pub(super) type Source<'a> = (&'a [f32], Option<WindowGather<'a>>);
 
 impl PackedConv2d {
     /// Computes the product of some rows of the images of `g`, all of them unless the layout computes
