@@ -49,7 +49,7 @@ enum Reason {
 /// Row lanes are chosen if their estimate is below this fraction of the direct algorithm's, with AVX-512 and with less.
 /// Neither estimate is exact, and a mask must not make a layer slower. A product in row lanes takes a load: one processor
 /// with AVX-512 needs 1.45 times as long for it as for a product of the direct algorithm, others as long.
-const BELOW_DIRECT: [f64; 2] = [0.8, 0.95];
+const BELOW_DIRECT: [f64; 2] = [0.75, 0.95];
 /// The same for Winograd's algorithm, which reads and writes much, too.
 const BELOW_WINOGRAD: [f64; 2] = [0.95, 0.92];
 

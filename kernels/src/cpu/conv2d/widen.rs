@@ -11,7 +11,7 @@
 
 use super::algorithm::{Algorithm, Packing, Weights};
 use super::choice::Choice;
-use super::estimate;
+use super::estimate::{self, FAR, far};
 use super::gather;
 use super::scatter;
 use crate::cpu::Cpu;
@@ -37,8 +37,10 @@ pub(super) fn widened(cpu: &Cpu, g: &Conv2d, index: &CompactIndex, packing: Pack
         let outer = Conv2d { c: g.c, ..inner };
         let lanes = estimate::lanes(cpu);
         let [n, h, w, c] = gather::read(&outer).x_shape();
-        let gathered =
+        let copied =
             GATHERED[usize::from(lanes <= 8.0)] * (n * h * w) as f64 * (c as f64 / lanes).ceil() * lanes;
+        // The wide image is read from where it is in any case.
+        let gathered = copied + FAR[1] * (far(&outer) - far(&inner));
         if time(cpu, &outer, packing) <= time(cpu, &inner, packing) + gathered {
             wide.inputs = all(g.c);
         }
