@@ -11,6 +11,7 @@
 pub mod atlas;
 mod atlas_chart;
 mod atlas_kernels;
+mod atlas_slower;
 pub mod blocks;
 mod charts;
 mod comparisons;

@@ -2,7 +2,7 @@
 
 use super::charts::distinct;
 use super::markdown::{or_dash, section, table, three};
-use super::{Results, atlas, atlas_kernels, comparisons, pruners};
+use super::{Results, atlas, atlas_kernels, atlas_slower, comparisons, pruners};
 use crate::common::record::Record;
 use crate::common::rows::{Conv2dRow, LinearRow, PrunerRow, ResourcesRow, SparseRow};
 use serde::de::DeserializeOwned;
@@ -34,7 +34,9 @@ pub fn document(results: &Results) -> String {
         conv2d(&results.conv2d),
         linear(&results.linear),
         sparse(&results.sparse),
-        atlas::section(&results.atlas) + &atlas_kernels::text(&results.atlas.rows),
+        atlas::section(&results.atlas)
+            + &atlas_slower::text(&results.atlas.rows)
+            + &atlas_kernels::text(&results.atlas.rows),
         images(results),
         gpu(&results.cuda_resources),
     ]
