@@ -48,17 +48,12 @@ pub(super) fn inner(g: &Conv2d, index: &CompactIndex) -> (Conv2d, Pattern) {
 /// The convolution that reads the gathered image in place of `g`: a kernel of one pixel reads only one pixel of each
 /// stride, so that only those are gathered.
 pub(super) fn read(g: &Conv2d) -> Conv2d {
-    if is_pointwise(g) { Conv2d { h: g.oh(), w: g.ow(), stride: [1; 2], ..*g } } else { *g }
+    if in_tasks(g) { Conv2d { h: g.oh(), w: g.ow(), stride: [1; 2], ..*g } } else { *g }
 }
 
-/// Whether each window is one pixel.
-fn is_pointwise(g: &Conv2d) -> bool {
-    [g.kh, g.kw] == [1; 2] && g.padded() == [g.h, g.w]
-}
-
-/// Whether the tasks of the direct product gather the pixels that they multiply.
+/// Whether each window is one pixel, so that the tasks of the direct product gather what they multiply.
 pub(super) fn in_tasks(g: &Conv2d) -> bool {
-    is_pointwise(g)
+    [g.kh, g.kw] == [1; 2] && g.padded() == [g.h, g.w]
 }
 
 /// Gathers the pixels of the windows of `g`, each of which is [one pixel](in_tasks).

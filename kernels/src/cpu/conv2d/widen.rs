@@ -25,6 +25,9 @@ use crate::shapes::Conv2d;
 /// processor and 18 on another. The longer time counts, because a mask must not make a layer slower.
 const GATHERED: [f64; 2] = [18.0, 12.0];
 
+/// A pass of its own takes this many times as long as tasks that gather what they multiply: its result goes to memory and back.
+const PASS: f64 = 2.0;
+
 /// The channels of `index` and the dead ones that are cheaper to compute than to leave out.
 pub(super) fn widened(cpu: &Cpu, g: &Conv2d, index: &CompactIndex, packing: Packing) -> CompactIndex {
     let mut wide = index.clone();
@@ -37,8 +40,9 @@ pub(super) fn widened(cpu: &Cpu, g: &Conv2d, index: &CompactIndex, packing: Pack
         let outer = Conv2d { c: g.c, ..inner };
         let lanes = estimate::lanes(cpu);
         let [n, h, w, c] = gather::read(&outer).x_shape();
-        let copied =
-            GATHERED[usize::from(lanes <= 8.0)] * (n * h * w) as f64 * (c as f64 / lanes).ceil() * lanes;
+        let pass = if gather::in_tasks(g) { 1.0 } else { PASS };
+        let time_each = pass * GATHERED[usize::from(lanes <= 8.0)];
+        let copied = time_each * (n * h * w) as f64 * (c as f64 / lanes).ceil() * lanes;
         // The wide image is read from where it is in any case.
         let gathered = copied + FAR[1] * (far(&outer) - far(&inner));
         if time(cpu, &outer, packing) <= time(cpu, &inner, packing) + gathered {
