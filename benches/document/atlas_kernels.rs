@@ -11,6 +11,18 @@ const LANES: [&str; 4] = ["weight", "block:2", "block:4", "block:8"];
 /// The ways that Winograd's products skip.
 const KERNELS: [&str; 2] = ["kernel_block:8", "kernel_block:16"];
 
+/// The target of a way where `sparsity` percent of the weights are zero, if there is one.
+fn target(way: &str, sparsity: u32) -> Option<f64> {
+    let targets: &[f64] = match way {
+        "weight" => &[1.4, 2.3, 3.4, 6.0, 10.0],
+        "block:2" | "block:4" | "block:8" => &[1.8, 3.0, 4.2, 7.5, 12.0],
+        "kernel_block:8" | "kernel_block:16" => &[1.4, 1.8, 2.0, 2.4],
+        _ => &[0.8; 5],
+    };
+    let place = [50, 70, 80, 90, 95].iter().position(|&listed| listed == sparsity)?;
+    targets.get(place).copied()
+}
+
 /// A table of geometric means over the 3×3 convolutions of stride 1 with 64 channels or more and at most 32² pixels.
 pub fn text(rows: &[Row]) -> String {
     let (place, mut sparsities) = (summarized(rows), distinct(rows, |row| row.sparsity));
@@ -27,7 +39,11 @@ pub fn text(rows: &[Row]) -> String {
             };
             let layers = distinct(&there, |row| &row.layer);
             let values: Vec<f64> = layers.into_iter().filter_map(best).collect();
-            if values.is_empty() { "–".into() } else { three(geometric_mean(values.into_iter())) }
+            if values.is_empty() {
+                return "–".into();
+            }
+            let reached = three(geometric_mean(values.into_iter()));
+            target(way, sparsity).map_or(reached.clone(), |target| format!("{reached} ({target})"))
         });
         [way.to_string(), of.to_string()].into_iter().chain(cells).collect::<Vec<String>>()
     };
@@ -48,7 +64,7 @@ pub fn text(rows: &[Row]) -> String {
     format!(
         "\nThe kernels by themselves, at {}: geometric means over the 3×3 convolutions of stride 1 with 64 channels or more and at most
 32² pixels. Row lanes are timed even where the plan chooses another kernel. The last row is the share of the weights' ratio that
-pruning turns into speed.\n{}",
+pruning turns into speed. Targets are in brackets.\n{}",
         place_of(place.0, place.1),
         table(2, &head, lines)
     )
