@@ -86,11 +86,9 @@ pub(super) fn winograd(cpu: &Cpu, g: &Conv2d, weights: Weights, tiling: Tiling, 
     let arrival = weights.float(tiling.points() * g.c * g.o) * lanes(cpu);
     let fresh = if weights == Weights::Fresh { FRESH_TRANSFORM } else { 0.0 };
     let multiplied = WINOGRAD_PRODUCT * computed(cpu, tiles) * with_ends(cpu, c);
-    // Vectors of channels are transformed.
-    let whole = |channels: f64| (channels / lanes(cpu)).ceil() * lanes(cpu);
     products * filters * multiplied.hypot(arrival)
         + filters * fresh
-        + points * tiles as f64 * tiling.transform() * (whole(c) + whole(o))
+        + points * tiles as f64 * tiling.transform() * (c + o)
         + FAR[1] * far(g)
         + STEPS
 }
